@@ -1,0 +1,39 @@
+# Two commands: `make run` starts a development agent, `make test` runs the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test venv venv-test venv-check docs clean
+
+run: venv
+	$(BIN)/consultwist agent -dev
+
+test: venv-test
+	$(BIN)/python -m pytest
+
+venv: $(VENV)/installed
+venv-test: $(VENV)/installed-test
+venv-check: $(VENV)/installed-check
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The last line warms Twisted's plugin cache, so that every start is quick.
+$(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	$(BIN)/python -c "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-check: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --editable '.[test,check,docs]'
+	touch $@
+
+docs: venv-check
+	$(BIN)/sphinx-build -W -q docs docs/_build
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build

@@ -1,0 +1,3 @@
+"""consultwist: service networking on Twisted."""
+
+__version__ = "0.1.0"

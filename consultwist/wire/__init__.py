@@ -1,0 +1,1 @@
+"""Records to and from bytes; knows nothing of Consul."""

@@ -1,0 +1,74 @@
+"""JSON as Go's encoder writes it, and as Go's decoder reads it."""
+
+from typing import Any
+
+import msgspec
+
+from consultwist.wire.struct import Struct
+from consultwist.wire.time import Time
+
+
+def _plain_hook(value: object) -> Any:
+    if isinstance(value, Struct):
+        return value.to_plain()
+    if isinstance(value, Time):
+        return value.json()
+    raise TypeError(f"no JSON form for {type(value).__name__}")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain_hook)
+
+
+def encode(value: object) -> bytes:
+    """Return compact JSON: records by their options, bytes as base64.
+
+    As Go does, ``<``, ``>`` and ``&`` are written as escapes, and bytes of a text
+    that are not UTF-8 as replacement characters.
+    """
+    plain = _to_plain(value)
+    try:
+        data = _encoder.encode(plain)
+    except UnicodeEncodeError:
+        data = _encoder.encode(_clean(plain))
+    return _escape(data)
+
+
+def encode_pretty(value: object) -> bytes:
+    """Return JSON indented by four spaces with a final newline, as ``?pretty``."""
+    return msgspec.json.format(encode(value), indent=4) + b"\n"
+
+
+def _to_plain(value: object) -> object:
+    # msgspec would encode a Struct by itself, without its options.
+    if isinstance(value, Struct):
+        return value.to_plain()
+    if isinstance(value, list):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    return value
+
+
+def _escape(data: bytes) -> bytes:
+    # These characters stand in JSON only inside strings.
+    for character, escape in (
+        (b"<", b"\\u003c"),
+        (b">", b"\\u003e"),
+        (b"&", b"\\u0026"),
+        (b"\xe2\x80\xa8", b"\\u2028"),
+        (b"\xe2\x80\xa9", b"\\u2029"),
+    ):
+        if character in data:
+            data = data.replace(character, escape)
+    return data
+
+
+def _clean(value: Any) -> Any:
+    """Replace what is not UTF-8 in all texts of a plain value."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value

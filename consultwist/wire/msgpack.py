@@ -1,0 +1,84 @@
+"""MessagePack in the old dialect that Go's codec writes.
+
+Strings and byte strings are one raw type on the wire, `str8` and `bin` are never
+written. What is read keeps its bytes: turning them into text is for the field that
+knows what it holds (`wire.struct`).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from consultwist.errors import WireError
+
+#: Consul's own limits on a message are far smaller (a KV value is 512 KiB, a chunked
+#: write a few MiB); a push/pull of 100,000 members is some 20 MiB.
+MESSAGE_SIZE_MAX = 64 * 1024 * 1024
+
+#: Deeper nesting than this has no meaning in any structure of Consul's.
+DEPTH_MAX = 64
+
+_packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape")
+
+
+def pack(value: object) -> bytes:
+    """Return the old-dialect encoding of plain values; text keeps odd bytes."""
+    packed: bytes = _packer.pack(value)
+    return packed
+
+
+def unpack(data: bytes | memoryview) -> Any:
+    """Return the one value that `data` holds; raw strings stay bytes.
+
+    Raises:
+        WireError: where the bytes are not exactly one value.
+    """
+    try:
+        return msgpack.unpackb(data, raw=True, strict_map_key=False, max_ext_len=0)
+    except Exception as error:
+        raise WireError(f"msgpack: {error}") from error
+
+
+class StreamUnpacker:
+    """Cuts a stream of values out of chunks of bytes, within a bound.
+
+    A message may span any number of chunks. More than `size_max` buffered bytes
+    without a complete value is an error, so a stalling peer cannot grow memory.
+    """
+
+    def __init__(self, size_max: int = MESSAGE_SIZE_MAX) -> None:
+        self._unpacker = msgpack.Unpacker(
+            raw=True, strict_map_key=False, max_buffer_size=size_max, max_ext_len=0
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Append bytes from the stream."""
+        try:
+            self._unpacker.feed(data)
+        except msgpack.BufferFull as error:
+            raise WireError("msgpack: message too large") from error
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield every value that is complete by now."""
+        while True:
+            try:
+                value = self._unpacker.unpack()
+            except msgpack.OutOfData:
+                return
+            except Exception as error:
+                raise WireError(f"msgpack: {error}") from error
+            yield value
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Turn raw strings in a free-form value into text, maps' keys too."""
+    if depth > DEPTH_MAX:
+        raise WireError("msgpack: nested too deeply")
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, dict):
+        return {plain(k, depth + 1): plain(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(item, depth + 1) for item in value]
+    return value

@@ -12,11 +12,11 @@ JSON peculiarities are written at the field::
 
 Every field has a default, Go's zero value, because senders leave fields out. The
 coding functions are generated once per class, on first use: a map display in key
-order for writing, one checked assignment a field for reading.
+order for writing, one constructor call with checked values for reading.
 
-A record is immutable by convention: the state store shares records between
-snapshots, caches and answers. Replace a record (`msgspec.structs.replace`), never
-change one that was handed out.
+A record is frozen: the state store shares records between snapshots, caches and
+answers. Replace a record (`msgspec.structs.replace`); never change a list or map
+inside one.
 """
 
 import struct as binary
@@ -28,14 +28,16 @@ from typing import Annotated, Any, Self
 import attrs
 import msgspec
 
+from consultwist import durations
 from consultwist.errors import WireError
 from consultwist.wire import msgpack
 from consultwist.wire.time import ZERO_TIME, Time
 
-_INITIALISMS = {
-    word.lower(): word
-    for word in ["ACL", "CA", "CAS", "CSR", "DC", "DNS", "GRPC", "HTTP", "HTTPS", "ID", "IP", "JSON", "RPC", "RTT", "SNI", "SQL", "TCP", "TLS", "TTL", "UDP", "UI", "UID", "URI", "URL", "UUID", "WAN", "LAN", "SAN", "NS", "XDS", "UTF8", "AES", "SSL"]
-}
+_WORDS = """
+    ACL CA CAS CSR DC DNS GRPC HTTP HTTPS ID IP JSON RPC RTT SNI SQL TCP TLS TTL UDP
+    UI UID URI URL UUID WAN LAN SAN NS XDS UTF8 AES SSL
+"""
+_INITIALISMS = {word.lower(): word for word in _WORDS.split()}
 _PLURALS = {f"{word}s": f"{text}s" for word, text in _INITIALISMS.items()}
 
 
@@ -56,12 +58,14 @@ class Field:
         json: the JSON name; empty means the Go name, ``-`` leaves the field out.
         omit_empty: leave the field out of JSON where it has Go's zero value.
         single: a Go float32.
+        text: a duration that JSON shows as text, such as ``10s``.
     """
 
     name: str = ""
     json: str = ""
     omit_empty: bool = False
     single: bool = False
+    text: bool = False
 
 
 #: A Go time.Duration: nanoseconds, so that the bytes come back unchanged.
@@ -71,7 +75,11 @@ Nanoseconds = int
 Float32 = Annotated[float, Field(single=True)]
 
 
-class Struct(msgspec.Struct, kw_only=True, gc=False):
+#: Given apart, because mypy would then ask every subclass to repeat the word.
+_FROZEN: Any = {"frozen": True}
+
+
+class Struct(msgspec.Struct, kw_only=True, gc=False, **_FROZEN):
     """A record that crosses a wire, lies on a disk or appears in JSON."""
 
     @classmethod
@@ -114,6 +122,7 @@ class FieldSpec(msgspec.Struct, frozen=True):
     json: str
     omit_empty: bool
     single: bool
+    text: bool
     type: Any
 
 
@@ -158,7 +167,13 @@ def _spec(cls: type[Struct], attribute: str) -> FieldSpec:
         hint = hint.__origin__
     go = options.name or go_name(attribute)
     return FieldSpec(
-        attribute, go, options.json or go, options.omit_empty, options.single, hint
+        attribute,
+        go,
+        options.json or go,
+        options.omit_empty,
+        options.single,
+        options.text,
+        hint,
     )
 
 
@@ -240,13 +255,17 @@ def _make_decoder(
         "        if raw is None: return cls()",
         "        raise WireError('msgpack: a map was expected for ' + cls.__name__)",
         "    get = raw.get",
-        "    out = cls()",
+        "    return cls(",
     ]
-    for spec in specs:
-        lines.append(f"    v = get({spec.go.encode()!r})")
+    zero = cls()
+    for number, spec in enumerate(specs):
+        namespace[f"default{number}"] = getattr(zero, spec.attribute)
         expression = _decode_expression(spec.type, "v", namespace)
-        lines.append(f"    if v is not None: out.{spec.attribute} = {expression}")
-    lines.append("    return out")
+        lines.append(
+            f"        {spec.attribute}=default{number} "
+            f"if (v := get({spec.go.encode()!r})) is None else {expression},"
+        )
+    lines.append("    )")
     return typing.cast(Callable[[object], Any], _compile("\n".join(lines), namespace))
 
 
@@ -331,9 +350,12 @@ def _make_plain(specs: tuple[FieldSpec, ...]) -> Callable[[Any], dict[str, Any]]
     if len(always) == len(shown):
         parts = [f"{s.json!r}: {_plain_expression(s)}" for s in shown]
         source = f"def generated(o):\n    return {{{', '.join(parts)}}}"
-        return typing.cast(Callable[[Any], dict[str, Any]], _compile(source, {}))
+        return typing.cast(
+            Callable[[Any], dict[str, Any]],
+            _compile(source, {"render": durations.render}),
+        )
     lines = ["def generated(o):", "    m = {}"]
-    namespace: dict[str, Any] = {"ZERO_TIME": ZERO_TIME}
+    namespace: dict[str, Any] = {"render": durations.render}
     for spec in shown:
         line = f"m[{spec.json!r}] = {_plain_expression(spec)}"
         if spec.omit_empty:
@@ -346,6 +368,8 @@ def _make_plain(specs: tuple[FieldSpec, ...]) -> Callable[[Any], dict[str, Any]]
 
 
 def _plain_expression(spec: FieldSpec) -> str:
+    if spec.text:
+        return f"render(o.{spec.attribute})"
     return _encode_expression(spec.type, f"o.{spec.attribute}", "to_plain")
 
 

@@ -1,6 +1,6 @@
 """Go's time.Time as Consul writes it: 15 raw bytes in msgpack, RFC 3339 in JSON."""
 
-import datetime
+import datetime as dt
 import struct
 from typing import Final, Self
 
@@ -67,7 +67,7 @@ class Time:
         """Return RFC 3339 with as many fraction digits as are needed, as Go does."""
         offset = 0 if self.offset_min == _UTC_OFFSET else self.offset_min
         local = self.seconds + offset * 60
-        when = datetime.datetime(1, 1, 1) + datetime.timedelta(  # noqa: DTZ001
+        when = dt.datetime(1, 1, 1) + dt.timedelta(  # noqa: DTZ001
             seconds=local + _UNIX_TO_GO
         )
         text = when.isoformat(timespec="seconds")
@@ -90,12 +90,12 @@ class Time:
         if dot:
             digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
             head += tail[len(digits) :]
-        when = datetime.datetime.fromisoformat(head)
+        when = dt.datetime.fromisoformat(head)
         if when.tzinfo is None:
             raise ValueError(f"time: no zone in {text!r}")
-        offset = int((when.utcoffset() or datetime.timedelta()).total_seconds()) // 60
-        start = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        seconds = (when - start) // datetime.timedelta(seconds=1)
+        offset = int((when.utcoffset() or dt.timedelta()).total_seconds()) // 60
+        start = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        seconds = (when - start) // dt.timedelta(seconds=1)
         return cls(seconds, int(digits[:9].ljust(9, "0") or "0"), offset or _UTC_OFFSET)
 
     def __eq__(self, other: object) -> bool:

@@ -1,0 +1,1 @@
+"""The records of the Consul contract: data and validation, no behaviour."""

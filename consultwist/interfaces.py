@@ -1,0 +1,220 @@
+"""Every seam of the house: what plugins provide and what they are handed.
+
+Plugin objects hold no state and no reactor. State is made in `make_service`,
+`make_runner`, `start` and `routes`, which get what they need as an argument.
+
+An answer that may need waiting is written ``T | Deferred[T]``: the value itself where
+it is known at once, which is the common and fast case, else a Deferred. Callers test
+with ``isinstance(answer, Deferred)``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from consultwist.dns.answers import Lookup
+    from consultwist.dns.names import Question
+    from consultwist.http.router import Route
+    from consultwist.state.store import Store
+    from consultwist.state.transaction import Transaction
+    from consultwist.structs.catalog import CheckType
+    from consultwist.wire.struct import Struct
+
+# --- found by plugin discovery -------------------------------------------------------
+
+
+class IStateTable(IPlugin):
+    """A part of the replicated state: tables and the commands that change them."""
+
+    name = Attribute("Unique name, such as ``kv``.")
+    schemas = Attribute("The tables it declares: a sequence of `Schema`.")
+
+    def commands() -> "Mapping[int, Callable[[Transaction, bytes], Any]]":
+        """Return, by message type, what applies a command.
+
+        Called once per start. The function gets a transaction at the entry's index and
+        the bytes behind the type byte, and returns the result for the proposer. It
+        raises a `ConsultwistError` to refuse; the transaction is then undone. It may
+        not look at a clock, use randomness, do I/O or iterate over sets.
+        """
+
+    def persist(store: "Store") -> "Iterator[tuple[int, Iterator[Struct]]]":
+        """Yield, by snapshot record type, the records of a snapshot, in order.
+
+        Called when a snapshot begins, in one turn: what the inner iterators need must
+        be copied (`list(table.rows())`) before they are returned, because they are
+        advanced in later turns while the store changes.
+        """
+
+    def restorers() -> "Mapping[int, Callable[[Transaction, Any], None]]":
+        """Return, by snapshot record type, what puts a decoded record back."""
+
+
+class IRPCEndpoint(IPlugin):
+    """Methods that agents call on servers, under one service name."""
+
+    name = Attribute("The service name, such as ``KVS``.")
+
+
+class IHTTPEndpoint(IPlugin):
+    """A group of paths of the HTTP API."""
+
+    name = Attribute("Unique name, such as ``kv``.")
+
+    def routes(agent: "IAgent") -> "Iterable[Route]":
+        """Return the routes, bound to this agent. Called once per start."""
+
+
+class ILeaderRoutine(IPlugin):
+    """Work that only the leader does."""
+
+    name = Attribute("Unique name; routines start in the order of `rank`, then name.")
+    rank = Attribute("An integer; lower starts earlier.")
+
+    def start(server: "IServer") -> Callable[[], None]:
+        """Begin, after this server became leader; return what stops the work.
+
+        The returned function is called once, when leadership is lost or at shutdown.
+        """
+
+
+class ICheckType(IPlugin):
+    """A way to find out whether something is healthy."""
+
+    kind = Attribute("The check's type, such as ``http``; shown in the catalog.")
+
+    def takes(definition: "CheckType") -> bool:
+        """Tell whether a check definition is of this type."""
+
+    def make_runner(definition: "CheckType", host: "ICheckHost") -> "ICheckRunner":
+        """Make what runs one check.
+
+        Raises:
+            BadRequest: where the definition cannot run.
+        """
+
+
+class IAgentInterface(IPlugin):
+    """A network interface of the agent: DNS, HTTP and their like."""
+
+    name = Attribute("Unique name, such as ``dns``.")
+
+    def make_service(agent: "IAgent") -> IService | None:
+        """Make the service that listens, or None where it is switched off."""
+
+
+class IDNSForm(IPlugin):
+    """A form of names in the agent's domain, such as ``<node>.node.consul``."""
+
+    name = Attribute("Unique name, such as ``service``.")
+    labels = Attribute("The labels that select it, such as ``('service',)``.")
+
+    def lookup(agent: "IAgent", question: "Question") -> "Lookup | Deferred[Lookup]":
+        """Return the records that answer a question of this form."""
+
+
+class ITelemetrySink(Interface):
+    """Where metrics go."""
+
+    def counter(name: str, value: float, labels: Mapping[str, str]) -> None:
+        """Add to a counter."""
+
+    def gauge(name: str, value: float, labels: Mapping[str, str]) -> None:
+        """Set a gauge."""
+
+    def sample(name: str, value: float, labels: Mapping[str, str]) -> None:
+        """Record one observation, in milliseconds where it is a time."""
+
+
+# --- handed to plugins -----------------------------------------------------------------
+
+
+class ICheckRunner(Interface):
+    """One running check."""
+
+    def start() -> None:
+        """Begin to run the check at its interval, first at a random moment of it."""
+
+    def stop() -> None:
+        """Stop; nothing is reported afterwards."""
+
+
+class ICheckHost(Interface):
+    """What a check runner is given by its agent."""
+
+    reactor = Attribute("Provides IReactorTime, IReactorTCP, IReactorProcess, ...")
+    clock = Attribute("A `Clock`.")
+    rng = Attribute("A `random.Random`.")
+    config = Attribute("The agent's `RuntimeConfig`.")
+
+    def report(check_id: str, status: str, output: str) -> None:
+        """Set the state of a check: ``passing``, ``warning`` or ``critical``."""
+
+    def rpc(method: str, request: "Struct") -> Any:
+        """Ask the servers, as `IClusterDelegate.rpc`."""
+
+    def local_checks(service_id: str) -> "Sequence[tuple[str, str]]":
+        """Return (check id, status) of this agent's checks of one of its services."""
+
+
+class IClusterDelegate(Interface):
+    """What makes an agent a server agent or a client agent."""
+
+    is_server = Attribute("Whether this agent takes part in Raft.")
+
+    def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
+        """Call a server method such as ``KVS.Apply``; errors are raised or failed."""
+
+    def stats() -> Mapping[str, Mapping[str, str]]:
+        """Return what ``/v1/agent/self`` and ``consul info`` show, by section."""
+
+    def leave() -> "Deferred[None]":
+        """Leave the cluster gracefully."""
+
+
+class IAgent(Interface):
+    """The running agent, as interfaces, endpoints and forms see it."""
+
+    config = Attribute("The `RuntimeConfig` in force.")
+    reactor = Attribute("The one reactor.")
+    clock = Attribute("A `Clock`.")
+    rng = Attribute("A `random.Random`.")
+    delegate = Attribute("The `IClusterDelegate`.")
+    local_state = Attribute("This agent's services and checks: `LocalState`.")
+    metrics = Attribute("The `Metrics` registry.")
+    events = Attribute("The recent user events: `UserEvents`.")
+
+    def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
+        """Call a server method; fills the datacenter where the request leaves it out."""
+
+    def reload() -> "Deferred[None]":
+        """Read the configuration again and apply what can change at run time."""
+
+    def leave() -> "Deferred[None]":
+        """Leave the cluster and shut down."""
+
+
+class IServer(Interface):
+    """The server half of an agent, as RPC endpoints and leader routines see it."""
+
+    config = Attribute("The `RuntimeConfig` in force.")
+    reactor = Attribute("The one reactor.")
+    clock = Attribute("A `Clock`.")
+    rng = Attribute("A `random.Random`.")
+    store = Attribute("The replicated state: `Store`.")
+    lock_delays = Attribute("Keys that may not be locked yet: `LockDelays`.")
+    metrics = Attribute("The `Metrics` registry.")
+
+    def raft_apply(message_type: int, request: "Struct") -> "Deferred[Any]":
+        """Propose a command; fires with the state machine's answer."""
+
+    def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
+        """Call a server method, here or where it is to be answered."""
+
+    def is_leader() -> bool:
+        """Tell whether this server leads."""

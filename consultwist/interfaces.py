@@ -131,7 +131,7 @@ class ITelemetrySink(Interface):
         """Record one observation, in milliseconds where it is a time."""
 
 
-# --- handed to plugins -----------------------------------------------------------------
+# --- handed to plugins ---------------------------------------------------------------
 
 
 class ICheckRunner(Interface):
@@ -190,7 +190,7 @@ class IAgent(Interface):
     events = Attribute("The recent user events: `UserEvents`.")
 
     def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
-        """Call a server method; fills the datacenter where the request leaves it out."""
+        """Call a server method; an empty datacenter becomes this agent's."""
 
     def reload() -> "Deferred[None]":
         """Read the configuration again and apply what can change at run time."""

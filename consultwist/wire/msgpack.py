@@ -51,13 +51,20 @@ class StreamUnpacker:
         self._unpacker = msgpack.Unpacker(
             raw=True, strict_map_key=False, max_buffer_size=size_max, max_ext_len=0
         )
+        self._fed = 0
 
     def feed(self, data: bytes) -> None:
         """Append bytes from the stream."""
+        self._fed += len(data)
         try:
             self._unpacker.feed(data)
         except msgpack.BufferFull as error:
             raise WireError("msgpack: message too large") from error
+
+    @property
+    def pending(self) -> int:
+        """Tell how many bytes were fed that are not part of a complete value."""
+        return self._fed - int(self._unpacker.tell())
 
     def __iter__(self) -> Iterator[Any]:
         """Yield every value that is complete by now."""

@@ -40,27 +40,29 @@ def parse(text: str) -> int:
     if rest == "0":
         return 0
     if not rest:
-        raise ValueError(f"time: invalid duration {text}")
+        raise ValueError(f"time: invalid duration {_quoted(text)}")
     total = 0
     while rest:
         number = _NUMBER.match(rest)
         assert number is not None
         whole, fraction = number.group(1), number.group(2) or ""
         if not whole and not fraction:
-            raise ValueError(f"time: invalid duration {text}")
+            raise ValueError(f"time: invalid duration {_quoted(text)}")
         rest = rest[number.end() :]
         unit = _UNIT.match(rest)
         if unit is None:
-            raise ValueError(f"time: missing unit in duration {text}")
+            raise ValueError(f"time: missing unit in duration {_quoted(text)}")
         size = _UNITS.get(unit.group())
         if size is None:
-            raise ValueError(f"time: unknown unit {unit.group()} in duration {text}")
+            raise ValueError(
+                f"time: unknown unit {_quoted(unit.group())} in duration {_quoted(text)}"
+            )
         rest = rest[unit.end() :]
         total += int(whole or "0") * size
         if fraction:
             total += int(fraction) * size // 10 ** len(fraction)
         if total > DURATION_MAX:
-            raise ValueError(f"time: invalid duration {text}")
+            raise ValueError(f"time: invalid duration {_quoted(text)}")
     return -total if text.startswith("-") else total
 
 
@@ -89,6 +91,19 @@ def render(nanoseconds: int) -> str:
     if minutes:
         return f"{sign}{minutes}m{text}"
     return sign + text
+
+
+def _quoted(text: str) -> str:
+    """Quote a text as Go's time package does: bytes outside ASCII as escapes."""
+    data = text.encode("utf-8", "surrogateescape")
+    return '"' + "".join(_QUOTED.get(byte) or chr(byte) for byte in data) + '"'
+
+
+#: What does not stand for itself between Go's quotes.
+_QUOTED = {byte: f"\\x{byte:02x}" for byte in (*range(0x20), *range(0x80, 0x100))} | {
+    ord('"'): '\\"',
+    ord("\\"): "\\\\",
+}
 
 
 def _decimal(value: int, unit: int) -> str:

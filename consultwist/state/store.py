@@ -105,7 +105,7 @@ class Store:
             observer(note)
 
     def _keep(self, key: Hashable, found: Answer[Any]) -> None:
-        waiter = self.watches.add(found.topics, lambda: self._drop(key))
+        waiter = self.watches.add(found.topics, lambda: self._drop(key), first=True)
         self._answers[key] = (found, waiter)
         if len(self._answers) > ANSWERS_MAX:
             _, (_, oldest) = self._answers.popitem(last=False)

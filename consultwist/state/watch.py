@@ -34,11 +34,14 @@ def prefix(table: str, start: str) -> Topic:
 class Waiter:
     """One registration: called at most once, cancelled by whoever made it."""
 
-    __slots__ = ("callback", "topics")
+    __slots__ = ("callback", "first", "topics")
 
-    def __init__(self, topics: tuple[Topic, ...], callback: Callable[[], None]) -> None:
+    def __init__(
+        self, topics: tuple[Topic, ...], callback: Callable[[], None], *, first: bool
+    ) -> None:
         self.topics = topics
         self.callback = callback
+        self.first = first
 
 
 class Watches:
@@ -51,14 +54,26 @@ class Watches:
         # is looked up once for each distinct length instead of once a watcher.
         self._lengths: dict[str, dict[int, int]] = {}
         self._touched: dict[Topic, None] = {}
+        #: Counts how often the whole state was replaced.
+        self.generation = 0
 
     def __len__(self) -> int:
         """Return how many topics are watched."""
         return len(self._waiters)
 
-    def add(self, topics: Iterable[Topic], callback: Callable[[], None]) -> Waiter:
-        """Call `callback` once, after any of the topics is touched."""
-        waiter = Waiter(tuple(topics), callback)
+    def add(
+        self,
+        topics: Iterable[Topic],
+        callback: Callable[[], None],
+        *,
+        first: bool = False,
+    ) -> Waiter:
+        """Call `callback` once, after any of the topics is touched.
+
+        Waiters marked `first` are called before all others of the same wake: what is
+        kept of the old state must be dropped before anybody reads again.
+        """
+        waiter = Waiter(tuple(topics), callback, first=first)
         for topic in waiter.topics:
             waiters = self._waiters.get(topic)
             if waiters is None:
@@ -118,13 +133,18 @@ class Watches:
         for waiters in self._waiters.values():
             due.update(waiters)
         self._touched.clear()
+        self.generation += 1
         self._call(due)
 
     def _call(self, due: dict[Waiter, None]) -> None:
         for waiter in due:
             self.cancel(waiter)
         for waiter in due:
-            waiter.callback()
+            if waiter.first:
+                waiter.callback()
+        for waiter in due:
+            if not waiter.first:
+                waiter.callback()
 
     def _count_prefix(self, topic: Topic, change: int) -> None:
         if topic[0] != _PREFIX:

@@ -1,0 +1,1 @@
+"""Calls between agents: connections, framing, dispatch, known servers."""

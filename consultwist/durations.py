@@ -54,9 +54,8 @@ def parse(text: str) -> int:
             raise ValueError(f"time: missing unit in duration {_quoted(text)}")
         size = _UNITS.get(unit.group())
         if size is None:
-            raise ValueError(
-                f"time: unknown unit {_quoted(unit.group())} in duration {_quoted(text)}"
-            )
+            wrong = _quoted(unit.group())
+            raise ValueError(f"time: unknown unit {wrong} in duration {_quoted(text)}")
         rest = rest[unit.end() :]
         total += int(whole or "0") * size
         if fraction:

@@ -24,11 +24,6 @@ T = TypeVar("T")
 #: A value, or a Deferred where it is not known yet.
 Parkable = T | Deferred[T]
 
-#: How long a query blocks when the request does not say (Consul: 5 minutes), and the
-#: most it may ask for (10 minutes).
-WAIT_DEFAULT_S: Final = 300.0
-WAIT_MAX_S: Final = 600.0
-
 #: Up to this part of the wait is added at random, so that readers do not return all
 #: at once (Consul: 1/16).
 JITTER_FRACTION: Final = 16
@@ -45,7 +40,11 @@ class Leadership(Protocol):
 
 
 class BlockingQueries:
-    """Answers reads from one store."""
+    """Answers reads from one store.
+
+    A read that does not say how long it may block gets `wait_default_s`; none blocks
+    longer than `wait_max_s`, some jitter apart.
+    """
 
     def __init__(
         self,
@@ -53,11 +52,16 @@ class BlockingQueries:
         rng: random.Random,
         store: Store,
         leadership: Leadership,
+        *,
+        wait_default_s: float,
+        wait_max_s: float,
     ) -> None:
         self._reactor = reactor
         self._rng = rng
         self._store = store
         self._leadership = leadership
+        self._wait_default_s = wait_default_s
+        self._wait_max_s = wait_max_s
 
     def run(
         self,
@@ -121,7 +125,7 @@ class BlockingQueries:
 
     def _wait_s(self, options: QueryOptions) -> float:
         wait_s = options.max_query_time / durations.SECOND
-        wait_s = min(wait_s, WAIT_MAX_S) if wait_s > 0 else WAIT_DEFAULT_S
+        wait_s = min(wait_s, self._wait_max_s) if wait_s > 0 else self._wait_default_s
         return wait_s + self._rng.random() * wait_s / JITTER_FRACTION
 
 

@@ -1,0 +1,164 @@
+"""Server: the service tree of the server half of an agent, and its delegate."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from consultwist import durations
+from consultwist.acl.authorizer import ALLOW_ALL, Openness
+from consultwist.config.runtime import RuntimeConfig
+from consultwist.errors import NoLeader, NotReadyForConsistentReads, PermissionDenied
+from consultwist.host import Host
+from consultwist.interfaces import (
+    IClusterDelegate,
+    ILeaderRoutine,
+    IServer,
+    IStateTable,
+)
+from consultwist.raft.node import RaftNode
+from consultwist.rpc.dispatch import Dispatcher, Method
+from consultwist.server.apply import RaftApply
+from consultwist.server.blocking import BlockingQueries, Parkable
+from consultwist.server.endpoint import Call, Endpoint
+from consultwist.server.forwarding import Forwarder
+from consultwist.server.leadership import LeaderRoutines
+from consultwist.server.membership import Membership
+from consultwist.state.fsm import FSM
+from consultwist.state.lock_delay import LockDelays
+from consultwist.state.store import Store
+from consultwist.telemetry.metrics import Metrics
+from consultwist.wire.struct import Struct
+
+
+@attrs.frozen(kw_only=True)
+class ServerParts:
+    """What plugin discovery found for the server half."""
+
+    tables: Sequence[IStateTable]
+    endpoints: Sequence[Endpoint]
+    routines: Sequence[ILeaderRoutine]
+
+
+class MakeRaft(Protocol):
+    """Makes the Raft node of a server over its state machine."""
+
+    def __call__(self, fsm: FSM) -> RaftNode:
+        """Return the node, not started yet."""
+
+
+@implementer(IServer, IClusterDelegate)
+class Server(MultiService):
+    """One server: state, Raft, and the methods that other agents call.
+
+    Children start in order: Raft reads its log and snapshot before anything asks.
+    """
+
+    is_server = True
+
+    def __init__(
+        self,
+        host: Host,
+        config: RuntimeConfig,
+        *,
+        parts: ServerParts,
+        make_raft: MakeRaft,
+        membership: Membership,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__()
+        self.reactor = reactor = host.reactor
+        self.clock = host.clock
+        self.rng = rng = host.rng
+        self.config = config
+        self.metrics = metrics
+        self.membership = membership
+        self.store = Store(schema for table in parts.tables for schema in table.schemas)
+        self.lock_delays = LockDelays(host.clock)
+        self.store.subscribe(self.lock_delays.observe)
+        self.raft = make_raft(FSM(self.store, parts.tables))
+        self.raft.setServiceParent(self)
+        self.raft_apply = RaftApply(self.raft, rng)
+        self.dispatcher = Dispatcher(
+            method for endpoint in parts.endpoints for method in endpoint.methods()
+        )
+        self._routines = LeaderRoutines(self, parts.routines, self.raft.barrier)
+        self.raft.observe_leadership(self._routines.gained, self._routines.lost)
+        self._forwarder = Forwarder(
+            reactor,
+            rng,
+            self,
+            datacenter=config.datacenter,
+            hold_timeout_s=config.rpc_hold_timeout,
+        )
+        queries = BlockingQueries(
+            reactor,
+            rng,
+            self.store,
+            self,
+            wait_default_s=config.default_query_time,
+            wait_max_s=config.max_query_time,
+        )
+        self._call = Call(self, queries, ALLOW_ALL)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop leading and close the log."""
+        self._routines.lost()
+        return super().stopService()
+
+    # --- IClusterDelegate -----------------------------------------------------------
+
+    def rpc(self, method: str, request: Struct) -> Any:
+        """Call a method, here or where it is to be answered."""
+        return self._forwarder.run(self.dispatcher.find(method), request, self._run)
+
+    def stats(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the sections ``consul`` and ``raft`` of the agent's figures."""
+        return {
+            "consul": {
+                "server": "true",
+                "leader": str(self.is_leader()).lower(),
+                "leader_addr": self.raft.leader_address(),
+                "bootstrap": str(self.config.bootstrap).lower(),
+                "known_datacenters": "1",
+            },
+            "raft": self.raft.stats(),
+        }
+
+    def leave(self) -> Deferred[None]:
+        """Leave the cluster; a lone server has nobody to tell."""
+        return succeed(None)
+
+    # --- what endpoints, queries and forwarding ask ---------------------------------
+
+    def is_leader(self) -> bool:
+        """Tell whether this server leads."""
+        return self.raft.is_leader
+
+    def knows_leader(self) -> bool:
+        """Tell whether any server is known to lead."""
+        return bool(self.raft.leader_address())
+
+    def read_meta(self) -> tuple[bool, int]:
+        """Return whether a leader is known, and nanoseconds since it was heard."""
+        if self.raft.is_leader:
+            return True, 0
+        last_contact_s = self.raft.last_contact_s()
+        return self.knows_leader(), int(last_contact_s * durations.SECOND)
+
+    def ensure_consistent(self) -> Parkable[None]:
+        """Make sure by a quorum that this server leads and shows all it must."""
+        if not self.raft.is_leader:
+            raise NoLeader
+        if not self._routines.ready:
+            raise NotReadyForConsistentReads
+        return self.raft.verify_leader()
+
+    def _run(self, method: Method, request: Struct) -> Any:
+        rule = method.acl
+        if not isinstance(rule, Openness) and not rule(self._call.authorizer, request):
+            raise PermissionDenied
+        return method.run(self._call, request)

@@ -17,12 +17,13 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from consultwist.acl.authorizer import Authorizer
     from consultwist.dns.answers import Lookup
     from consultwist.dns.names import Question
     from consultwist.http.router import Route
     from consultwist.state.store import Store
     from consultwist.state.transaction import Transaction
-    from consultwist.structs.catalog import CheckType
+    from consultwist.structs.catalog import CheckType, HealthCheck
     from consultwist.wire.struct import Struct
 
 # --- found by plugin discovery -------------------------------------------------------
@@ -155,11 +156,26 @@ class ICheckHost(Interface):
     def report(check_id: str, status: str, output: str) -> None:
         """Set the state of a check: ``passing``, ``warning`` or ``critical``."""
 
-    def rpc(method: str, request: "Struct") -> Any:
-        """Ask the servers, as `IClusterDelegate.rpc`."""
+    def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
+        """Ask the servers, as `IClusterDelegate.rpc`; the answer is a record."""
 
-    def local_checks(service_id: str) -> "Sequence[tuple[str, str]]":
-        """Return (check id, status) of this agent's checks of one of its services."""
+    def check_token(check_id: str) -> str:
+        """Return the token of a check, or the agent's default; for `rpc`."""
+
+    def local_checks(service_id: str) -> "Sequence[HealthCheck] | None":
+        """Return this agent's checks of a service and of the node itself.
+
+        None where a service is named that is not registered.
+        """
+
+    def watch_checks(
+        service_id: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call when the answer of `local_checks` has changed, until told to stop.
+
+        The returned function ends the watch. A change made by `changed` itself may
+        call it again, but only after it has returned.
+        """
 
 
 class IClusterDelegate(Interface):
@@ -188,9 +204,13 @@ class IAgent(Interface):
     local_state = Attribute("This agent's services and checks: `LocalState`.")
     metrics = Attribute("The `Metrics` registry.")
     events = Attribute("The recent user events: `UserEvents`.")
+    tokens = Attribute("The tokens the agent itself uses; `default` is one of them.")
 
     def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
         """Call a server method; an empty datacenter becomes this agent's."""
+
+    def resolve_token(token: str) -> "Authorizer | Deferred[Authorizer]":
+        """Return what a token allows; errors are raised or failed."""
 
     def reload() -> "Deferred[None]":
         """Read the configuration again and apply what can change at run time."""

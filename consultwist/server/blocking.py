@@ -7,7 +7,7 @@ of their answer and one timer.
 
 import random
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,7 +22,7 @@ from consultwist.wire.struct import field_specs
 T = TypeVar("T")
 
 #: A value, or a Deferred where it is not known yet.
-Parkable = T | Deferred[T]
+Parkable: TypeAlias = T | Deferred[T]
 
 #: Up to this part of the wait is added at random, so that readers do not return all
 #: at once (Consul: 1/16).

@@ -1,7 +1,23 @@
 """Sessions: locks bound to a node and its health."""
 
+from typing import Annotated
+
+from consultwist.errors import ConsultwistError
 from consultwist.structs.query import QueryMeta, QueryOptions, RaftIndex, WriteRequest
-from consultwist.wire.struct import Nanoseconds, Struct
+from consultwist.structs.uuids import uuid_key
+from consultwist.wire.struct import Field, Nanoseconds, Struct
+
+
+def session_key(session_id: str) -> str:
+    """Return what a session is looked up by.
+
+    Raises:
+        ConsultwistError: where the id is no UUID.
+    """
+    try:
+        return uuid_key(session_id)
+    except ConsultwistError as error:
+        raise ConsultwistError(f"failed session lookup: {error}") from error
 
 
 class ServiceCheck(Struct):
@@ -22,7 +38,7 @@ class Session(RaftIndex):
     ttl: str = ""
     node_checks: list[str] | None = None
     service_checks: list[ServiceCheck] | None = None
-    checks: list[str] | None = None
+    checks: Annotated[list[str] | None, Field(omit_empty=True)] = None
 
 
 class SessionRequest(WriteRequest):

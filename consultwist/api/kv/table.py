@@ -20,6 +20,7 @@ from consultwist.state.table import Schema
 from consultwist.state.transaction import Transaction
 from consultwist.structs.kv import DirEntry, KVSRequest, TombstoneRequest
 from consultwist.structs.message_type import MessageType
+from consultwist.structs.session import session_key
 from consultwist.wire.struct import Struct
 
 KVS: Final = "kvs"
@@ -103,7 +104,7 @@ def lock_key(txn: Transaction, entry: DirEntry) -> DirEntry | None:
     """
     if not entry.session:
         raise InvalidSession("missing session")
-    if txn.table("sessions").get(entry.session) is None:
+    if txn.table("sessions").get(session_key(entry.session)) is None:
         raise InvalidSession(f'invalid session "{entry.session}"')
     existing: DirEntry | None = txn.table(KVS).get(entry.key)
     if existing is None:
@@ -144,7 +145,7 @@ def release_key(txn: Transaction, entry: DirEntry) -> None:
 
 def held_by(txn: Transaction, session_id: str) -> list[DirEntry]:
     """Return the keys that a session holds, in key order."""
-    return txn.table(KVS).by("session", session_id)
+    return txn.table(KVS).by("session", session_key(session_id))
 
 
 def _matches(existing: DirEntry | None, modify_index: int) -> bool:
@@ -230,6 +231,10 @@ def apply_tombstone(txn: Transaction, data: bytes) -> None:
         txn.delete(TOMBSTONES, key)
 
 
+def _holder(entry: DirEntry) -> str | None:
+    return session_key(entry.session) if entry.session else None
+
+
 def _restore(table: str) -> Callable[[Transaction, Any], None]:
     def restore(txn: Transaction, raw: Any) -> None:
         entry = DirEntry.from_raw(raw)
@@ -248,7 +253,7 @@ class KVTable:
         Schema(
             name=KVS,
             key=lambda entry: entry.key,
-            indexes={"session": lambda entry: entry.session or None},
+            indexes={"session": _holder},
             watched=True,
         ),
         Schema(name=TOMBSTONES, key=lambda entry: entry.key, watched=True),

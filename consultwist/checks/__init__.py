@@ -1,0 +1,1 @@
+"""Health checks: what finds out whether a node or a service instance is well."""

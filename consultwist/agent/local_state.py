@@ -105,6 +105,11 @@ class LocalState:
         entry = self._services.get(service_id)
         return "" if entry is None else entry.token
 
+    def check_token(self, check_id: str) -> str:
+        """Return the token that a check was registered with."""
+        entry = self._checks.get(check_id)
+        return "" if entry is None else entry.token
+
     def checks_of(self, service_id: str) -> list[HealthCheck]:
         """Return the checks that belong to a service; the node's for no service."""
         return [c for c in self.checks().values() if c.service_id == service_id]

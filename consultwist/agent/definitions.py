@@ -1,0 +1,296 @@
+"""From a service as a user defines it to the instance and the checks that it means."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec.structs
+
+from consultwist.checks.definition import is_status, validate
+from consultwist.errors import BadRequest
+from consultwist.structs.catalog import (
+    CheckType,
+    ConnectProxyConfig,
+    ExposeConfig,
+    NodeService,
+    ServiceAddress,
+    ServiceConnect,
+    ServiceDefinition,
+    Upstream,
+    Weights,
+)
+
+_META_PAIRS_MAX: Final = 64
+_META_KEY_MAX: Final = 128
+_META_VALUE_MAX: Final = 512
+_META_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_META_RESERVED: Final = "consul-"
+#: The one reserved key that mesh gateways may set.
+_META_FEDERATION: Final = "consul-wan-federation"
+_WEIGHT_MAX: Final = 65535
+
+CONNECT_PROXY: Final = "connect-proxy"
+_GATEWAYS: Final = ("mesh-gateway", "terminating-gateway")
+_ADDRESSES_OF_NOBODY: Final = ("0.0.0.0", "::", "[::]")  # noqa: S104 - refused here
+
+
+def node_service(definition: ServiceDefinition) -> NodeService:
+    """Return the instance that a definition means, defaults filled in.
+
+    Raises:
+        BadRequest: with Consul's text, where the definition cannot be.
+    """
+    if not definition.name:
+        raise BadRequest("Missing service name")
+    if definition.address in _ADDRESSES_OF_NOBODY:
+        raise BadRequest("Invalid service address")
+    weights = _weights(definition.weights)
+    validate_meta(definition.meta, definition.kind)
+    service = NodeService(
+        kind=definition.kind,
+        id=definition.id or definition.name,
+        service=definition.name,
+        tags=definition.tags or [],
+        address=definition.address,
+        tagged_addresses=tagged_addresses(definition),
+        meta=definition.meta or {},
+        port=definition.port,
+        weights=weights,
+        enable_tag_override=definition.enable_tag_override,
+        proxy=_proxy(definition.proxy),
+        connect=ServiceConnect(native=_is_native(definition)),
+    )
+    _validate_kind(service)
+    return service
+
+
+def check_types(definition: ServiceDefinition) -> list[CheckType]:
+    """Return the checks of a definition, the single one first, empty ones dropped.
+
+    Raises:
+        BadRequest: where one of them cannot run.
+    """
+    checks = [definition.check, *(definition.checks or ())]
+    kept = [check for check in checks if check != CheckType()]
+    for check in kept:
+        try:
+            validate(check)
+        except BadRequest as error:
+            raise BadRequest(f"Invalid check: {error}") from None
+        if check.status and not is_status(check.status):
+            raise BadRequest("Status for checks must 'passing', 'warning', 'critical'")
+    return kept
+
+
+def validate_meta(meta: dict[str, str] | None, kind: str = "") -> None:
+    """Refuse metadata that the catalog would refuse.
+
+    Raises:
+        BadRequest: with Consul's text.
+    """
+    pairs = meta or {}
+    if len(pairs) > _META_PAIRS_MAX:
+        raise BadRequest(
+            "Invalid Service Meta: Node metadata cannot contain more than "
+            f"{_META_PAIRS_MAX} key/value pairs"
+        )
+    for key, value in pairs.items():
+        problem = _meta_problem(key, value, kind)
+        if problem:
+            raise BadRequest(
+                "Invalid Service Meta: Couldn't load metadata pair "
+                f"('{key}', '{value}'): {problem}"
+            )
+
+
+def _meta_problem(key: str, value: str, kind: str) -> str:
+    if not key:
+        return "Key cannot be blank"
+    if not _META_KEY.fullmatch(key):
+        return "Key contains invalid characters"
+    if len(key) > _META_KEY_MAX:
+        return f"Key is too long (limit: {_META_KEY_MAX} characters)"
+    may_federate = kind == _GATEWAYS[0] and key == _META_FEDERATION
+    if key.startswith(_META_RESERVED) and not may_federate:
+        return f"Key prefix '{_META_RESERVED}' is reserved for internal use"
+    if len(value) > _META_VALUE_MAX:
+        return f"Value is too long (limit: {_META_VALUE_MAX} characters)"
+    return ""
+
+
+def _weights(weights: Weights | None) -> Weights:
+    if weights is None:
+        return Weights(passing=1, warning=1)
+    if weights.passing < 1:
+        raise BadRequest("Invalid Weights: Passing must be greater than 0")
+    if weights.warning < 0:
+        raise BadRequest("Invalid Weights: Warning must be greater or equal than 0")
+    if weights.passing > _WEIGHT_MAX or weights.warning > _WEIGHT_MAX:
+        raise BadRequest(
+            f"Invalid Weights: DNS Weight must be between 0 and {_WEIGHT_MAX}"
+        )
+    return weights
+
+
+def tagged_addresses(
+    definition: ServiceDefinition,
+) -> dict[str, ServiceAddress] | None:
+    """Return the tagged addresses, those of the address's own family filled in."""
+    tagged = dict(definition.tagged_addresses or {})
+    try:
+        version = ipaddress.ip_address(definition.address).version
+    except ValueError:
+        return tagged or None
+    own = ServiceAddress(address=definition.address, port=definition.port)
+    for context in ("lan", "wan"):
+        tagged.setdefault(f"{context}_ipv{version}", own)
+    return tagged
+
+
+def _is_native(definition: ServiceDefinition) -> bool:
+    return definition.connect is not None and definition.connect.native
+
+
+def _proxy(proxy: ConnectProxyConfig | None) -> ConnectProxyConfig:
+    if proxy is None:
+        return ConnectProxyConfig()
+    upstreams = [
+        msgspec.structs.replace(u, destination_type=u.destination_type or "service")
+        for u in proxy.upstreams or ()
+    ]
+    paths = [
+        msgspec.structs.replace(path, protocol=path.protocol or "http")
+        for path in proxy.expose.paths or ()
+    ]
+    return msgspec.structs.replace(
+        proxy,
+        upstreams=upstreams or None,
+        expose=ExposeConfig(checks=proxy.expose.checks, paths=paths or None),
+    )
+
+
+def _validate_kind(service: NodeService) -> None:
+    problems = list(_kind_problems(service))
+    if problems:
+        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        lines = "".join(f"\t* {problem}\n" for problem in problems)
+        raise BadRequest(f"{count} occurred:\n{lines}\n")
+
+
+def _kind_problems(service: NodeService) -> Iterator[str]:
+    if service.kind == CONNECT_PROXY:
+        yield from _proxy_problems(service)
+    elif service.kind in _GATEWAYS:
+        if not service.port:
+            yield f"Port must be non-zero for a {service.kind}"
+        if service.proxy.destination_service_name:
+            yield (
+                "The Proxy.DestinationServiceName configuration is invalid for a "
+                f"{service.kind}"
+            )
+
+
+def _proxy_problems(service: NodeService) -> Iterator[str]:
+    proxy = service.proxy
+    if not proxy.destination_service_name.strip():
+        yield (
+            "Proxy.DestinationServiceName must be non-empty for Connect proxy services"
+        )
+    if not service.port:
+        yield "Port must be set for a Connect proxy"
+    if service.connect.native:
+        yield "A Proxy cannot also be Connect Native, only typical services"
+    bound: dict[tuple[str, int], str] = {}
+    for upstream in proxy.upstreams or ():
+        yield from _upstream_problems(upstream, bound)
+
+
+def _upstream_problems(
+    upstream: Upstream, bound: dict[tuple[str, int], str]
+) -> Iterator[str]:
+    if not upstream.destination_name:
+        yield "upstream destination name cannot be empty"
+    if not upstream.local_bind_port:
+        yield "upstream local bind port cannot be zero"
+    where = (upstream.local_bind_address or "127.0.0.1", upstream.local_bind_port)
+    if where in bound:
+        yield (
+            f"upstreams cannot contain duplicates of local bind address and port: "
+            f"{where[0]}:{where[1]}"
+        )
+    bound[where] = upstream.destination_name
+
+
+def sidecar_of(
+    definition: ServiceDefinition, service: NodeService, port: int
+) -> ServiceDefinition | None:
+    """Return the definition of the proxy beside a service, or None for no sidecar.
+
+    Args:
+        definition: the parent as the user defined it.
+        service: the parent's instance.
+        port: the port for the proxy, where its definition names none.
+
+    Raises:
+        BadRequest: where the sidecar's definition cannot be.
+    """
+    connect = definition.connect
+    sidecar = connect.sidecar_service if connect is not None else None
+    if sidecar is None:
+        return None
+    if sidecar.id:
+        raise BadRequest(
+            "Invalid SidecarService: sidecar_service can't specify an ID as this is "
+            "managed by the agent"
+        )
+    if sidecar.connect is not None and sidecar.connect.sidecar_service is not None:
+        raise BadRequest(
+            "Invalid SidecarService: sidecar_service can't have a nested "
+            "sidecar_service"
+        )
+    proxy = sidecar.proxy or ConnectProxyConfig()
+    chosen = sidecar.port or port
+    return msgspec.structs.replace(
+        sidecar,
+        id=f"{service.id}-sidecar-proxy",
+        name=sidecar.name or f"{service.service}-sidecar-proxy",
+        kind=sidecar.kind or CONNECT_PROXY,
+        address=sidecar.address or service.address,
+        port=chosen,
+        tags=sidecar.tags or service.tags,
+        meta=sidecar.meta or service.meta,
+        token=sidecar.token or definition.token,
+        proxy=_sidecar_proxy(proxy, service),
+        checks=sidecar.checks or _sidecar_checks(sidecar, service, chosen),
+    )
+
+
+def _sidecar_proxy(
+    proxy: ConnectProxyConfig, service: NodeService
+) -> ConnectProxyConfig:
+    changes: dict[str, Any] = {
+        "destination_service_name": proxy.destination_service_name or service.service
+    }
+    if not proxy.destination_service_id:
+        changes["destination_service_id"] = service.id
+    if not proxy.local_service_port and service.port:
+        changes["local_service_port"] = service.port
+        changes["local_service_address"] = proxy.local_service_address or "127.0.0.1"
+    return msgspec.structs.replace(proxy, **changes)
+
+
+def _sidecar_checks(
+    sidecar: ServiceDefinition, service: NodeService, port: int
+) -> list[CheckType]:
+    if sidecar.check != CheckType():
+        return []
+    listening = CheckType(
+        name="Connect Sidecar Listening",
+        tcp=f"127.0.0.1:{port}",
+        interval=10_000_000_000,
+    )
+    aliasing = CheckType(
+        name=f"Connect Sidecar Aliasing {service.id}", alias_service=service.id
+    )
+    return [listening, aliasing]

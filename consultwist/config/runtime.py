@@ -1,3 +1,4 @@
+# ruff: noqa: RUF009 - each call makes one attrs field, at class creation
 """RuntimeConfig: everything an agent needs to know, checked and typed.
 
 The attributes are flat and follow the names that ``/v1/agent/self`` shows under

@@ -3,6 +3,7 @@
 An endpoint class declares its routes; a path that ends in a slash is a prefix, and
 `Request.rest` is what stands behind it::
 
+    from consultwist.http.body import decode_body
     from consultwist.http.messages import MaybeLater, Request, Response
     from consultwist.http.params import query_options, write_options
     from consultwist.http.responses import Read, index_headers, then
@@ -23,7 +24,7 @@ An endpoint class declares its routes; a path that ends in a slash is a prefix, 
         def put_fruit(self, request: Request) -> MaybeLater:
             if not request.rest:
                 raise BadRequest("Missing fruit name")
-            fruit = decode_body(request, Fruit, "Request decode failed")
+            fruit = decode_body(request, Fruit)
             order = FruitRequest(fruit=fruit, **write_options(request, self.agent))
             return self.agent.rpc("Fruit.Apply", order)
 

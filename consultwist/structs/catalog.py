@@ -1,6 +1,6 @@
 """Nodes, services and checks as the catalog holds them, and requests about them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from consultwist.structs.query import (
     QueryMeta,
@@ -35,9 +35,11 @@ class MeshGatewayConfig(Struct):
 class ExposePath(Struct):
     """One HTTP path that a proxy exposes without mutual TLS."""
 
-    listener_port: Annotated[int, Field(omit_empty=True)] = 0
+    json_alone: ClassVar[bool] = True
+
+    listener_port: Annotated[int, Field(snake=True, omit_empty=True)] = 0
     path: Annotated[str, Field(omit_empty=True)] = ""
-    local_path_port: Annotated[int, Field(omit_empty=True)] = 0
+    local_path_port: Annotated[int, Field(snake=True, omit_empty=True)] = 0
     protocol: Annotated[str, Field(omit_empty=True)] = ""
     parsed_from_check: bool = False
 
@@ -52,12 +54,14 @@ class ExposeConfig(Struct):
 class Upstream(Struct):
     """A service that a proxy makes reachable to its application."""
 
-    destination_type: Annotated[str, Field(omit_empty=True)] = ""
-    destination_namespace: Annotated[str, Field(omit_empty=True)] = ""
-    destination_name: str = ""
+    json_alone: ClassVar[bool] = True
+
+    destination_type: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    destination_namespace: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    destination_name: Annotated[str, Field(snake=True)] = ""
     datacenter: Annotated[str, Field(omit_empty=True)] = ""
-    local_bind_address: Annotated[str, Field(omit_empty=True)] = ""
-    local_bind_port: Annotated[int, Field(omit_empty=True)] = 0
+    local_bind_address: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    local_bind_port: Annotated[int, Field(snake=True, omit_empty=True)] = 0
     config: Annotated[dict[str, Any] | None, Field(omit_empty=True)] = None
     mesh_gateway: MeshGatewayConfig = MeshGatewayConfig()
     ingress_hosts: Annotated[list[str] | None, Field(json="-")] = None
@@ -66,10 +70,12 @@ class Upstream(Struct):
 class ConnectProxyConfig(Struct):
     """What a proxy instance stands in front of."""
 
-    destination_service_name: Annotated[str, Field(omit_empty=True)] = ""
-    destination_service_id: Annotated[str, Field(omit_empty=True)] = ""
-    local_service_address: Annotated[str, Field(omit_empty=True)] = ""
-    local_service_port: Annotated[int, Field(omit_empty=True)] = 0
+    json_alone: ClassVar[bool] = True
+
+    destination_service_name: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    destination_service_id: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    local_service_address: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    local_service_port: Annotated[int, Field(snake=True, omit_empty=True)] = 0
     config: Annotated[dict[str, Any] | None, Field(omit_empty=True)] = None
     upstreams: Annotated[list[Upstream] | None, Field(omit_empty=True)] = None
     mesh_gateway: MeshGatewayConfig = MeshGatewayConfig()
@@ -79,12 +85,15 @@ class ConnectProxyConfig(Struct):
 class CheckType(Struct):
     """How an agent runs a check, as the check definition says."""
 
+    json_alone: ClassVar[bool] = True
+    json_ignored: ClassVar[frozenset[str]] = frozenset(("serviceid", "service_id"))
+
     alias_node: str = ""
     alias_service: str = ""
     body: str = ""
     check_id: str = ""
-    deregister_critical_service_after: Nanoseconds = 0
-    docker_container_id: str = ""
+    deregister_critical_service_after: Annotated[Nanoseconds, Field(snake=True)] = 0
+    docker_container_id: Annotated[str, Field(snake=True)] = ""
     failures_before_critical: int = 0
     grpc: str = ""
     grpc_use_tls: bool = False
@@ -97,12 +106,14 @@ class CheckType(Struct):
     output_max_size: int = 0
     proxy_grpc: str = ""
     proxy_http: str = ""
-    script_args: list[str] | None = None
+    script_args: Annotated[list[str] | None, Field(snake=True, aliases=("args",))] = (
+        None
+    )
     shell: str = ""
     status: str = ""
     success_before_passing: int = 0
     tcp: str = ""
-    tls_skip_verify: bool = False
+    tls_skip_verify: Annotated[bool, Field(snake=True)] = False
     ttl: Nanoseconds = 0
     timeout: Nanoseconds = 0
 
@@ -110,27 +121,34 @@ class CheckType(Struct):
 class ServiceConnect(Struct):
     """How a service takes part in the mesh."""
 
+    json_alone: ClassVar[bool] = True
+
     native: Annotated[bool, Field(omit_empty=True)] = False
-    sidecar_service: Annotated["ServiceDefinition | None", Field(omit_empty=True)] = (
-        None
-    )
+    sidecar_service: Annotated[
+        "ServiceDefinition | None",
+        Field(omit_empty=True, snake=True),
+    ] = None
 
 
 class ServiceDefinition(Struct):
     """A service instance as a user writes it."""
+
+    json_alone: ClassVar[bool] = True
 
     kind: str = ""
     id: str = ""
     name: str = ""
     tags: list[str] | None = None
     address: str = ""
-    tagged_addresses: dict[str, ServiceAddress] | None = None
+    tagged_addresses: Annotated[dict[str, ServiceAddress] | None, Field(snake=True)] = (
+        None
+    )
     meta: dict[str, str] | None = None
     port: int = 0
     check: CheckType = CheckType()
     checks: list[CheckType] | None = None
     connect: ServiceConnect | None = None
-    enable_tag_override: bool = False
+    enable_tag_override: Annotated[bool, Field(snake=True)] = False
     proxy: ConnectProxyConfig | None = None
     token: str = ""
     weights: Weights | None = None
@@ -194,6 +212,9 @@ class ServiceNode(RaftIndex):
 
 class HealthCheckDefinition(Struct):
     """What a check row tells about how the check runs."""
+
+    json_alone: ClassVar[bool] = True
+    json_lenient: ClassVar[bool] = True
 
     http: Annotated[str, Field(omit_empty=True)] = ""
     tls_skip_verify: Annotated[bool, Field(omit_empty=True)] = False

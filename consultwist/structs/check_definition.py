@@ -1,37 +1,43 @@
 """What a user writes to define a check that stands for itself."""
 
+from typing import Annotated, ClassVar
+
 from consultwist.structs.catalog import CheckType
-from consultwist.wire.struct import Nanoseconds, Struct
+from consultwist.wire.struct import Field, Nanoseconds, Struct
 
 
 class CheckDefinition(Struct):
     """A check of the node, or of a service named by its id, as a user writes it."""
 
+    json_alone: ClassVar[bool] = True
+
     id: str = ""
     name: str = ""
     notes: str = ""
-    service_id: str = ""
+    service_id: Annotated[str, Field(snake=True)] = ""
     token: str = ""
     status: str = ""
-    script_args: list[str] | None = None
+    script_args: Annotated[list[str] | None, Field(snake=True, aliases=("args",))] = (
+        None
+    )
     http: str = ""
     header: dict[str, list[str]] | None = None
     method: str = ""
     body: str = ""
     tcp: str = ""
     interval: Nanoseconds = 0
-    docker_container_id: str = ""
+    docker_container_id: Annotated[str, Field(snake=True)] = ""
     shell: str = ""
     grpc: str = ""
     grpc_use_tls: bool = False
-    tls_skip_verify: bool = False
+    tls_skip_verify: Annotated[bool, Field(snake=True)] = False
     alias_node: str = ""
     alias_service: str = ""
     timeout: Nanoseconds = 0
     ttl: Nanoseconds = 0
     success_before_passing: int = 0
     failures_before_critical: int = 0
-    deregister_critical_service_after: Nanoseconds = 0
+    deregister_critical_service_after: Annotated[Nanoseconds, Field(snake=True)] = 0
     output_max_size: int = 0
 
     def check_type(self) -> CheckType:

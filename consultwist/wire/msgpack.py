@@ -28,6 +28,15 @@ def pack(value: object) -> bytes:
     return packed
 
 
+def array_header(count: int) -> bytes:
+    """Return the bytes that begin an array of so many values."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 0x10000:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
 def unpack(data: bytes | memoryview) -> Any:
     """Return the one value that `data` holds; raw strings stay bytes.
 
@@ -36,6 +45,20 @@ def unpack(data: bytes | memoryview) -> Any:
     """
     try:
         return msgpack.unpackb(data, raw=True, strict_map_key=False, max_ext_len=0)
+    except Exception as error:
+        raise WireError(f"msgpack: {error}") from error
+
+
+def unpack_first(data: bytes | memoryview) -> tuple[Any, bytes]:
+    """Return the value that `data` begins with, and the bytes behind it.
+
+    Raises:
+        WireError: where the bytes do not begin with a value.
+    """
+    try:
+        return msgpack.unpackb(data, raw=True, strict_map_key=False, max_ext_len=0), b""
+    except msgpack.ExtraData as error:
+        return error.unpacked, bytes(error.extra)
     except Exception as error:
         raise WireError(f"msgpack: {error}") from error
 
@@ -60,6 +83,15 @@ class StreamUnpacker:
             self._unpacker.feed(data)
         except msgpack.BufferFull as error:
             raise WireError("msgpack: message too large") from error
+
+    def read_raw(self, count: int) -> bytes:
+        """Take up to so many raw bytes off the stream, in place of a value.
+
+        For protocols that put plain bytes between values; call it only where a value
+        is complete.
+        """
+        raw: bytes = self._unpacker.read_bytes(count)
+        return raw
 
     @property
     def pending(self) -> int:

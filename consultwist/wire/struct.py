@@ -59,6 +59,9 @@ class Field:
         omit_empty: leave the field out of JSON where it has Go's zero value.
         single: a Go float32.
         text: a duration that JSON shows as text, such as ``10s``.
+        duration: a Go time.Duration; JSON may give it as text or as nanoseconds.
+        snake: the decoder of JSON takes the name of the attribute as well.
+        aliases: further names that the decoder of JSON takes.
     """
 
     name: str = ""
@@ -66,10 +69,13 @@ class Field:
     omit_empty: bool = False
     single: bool = False
     text: bool = False
+    duration: bool = False
+    snake: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 #: A Go time.Duration: nanoseconds, so that the bytes come back unchanged.
-Nanoseconds = int
+Nanoseconds = Annotated[int, Field(duration=True)]
 
 #: A Go float32.
 Float32 = Annotated[float, Field(single=True)]
@@ -80,7 +86,18 @@ _FROZEN: Any = {"frozen": True}
 
 
 class Struct(msgspec.Struct, kw_only=True, gc=False, **_FROZEN):
-    """A record that crosses a wire, lies on a disk or appears in JSON."""
+    """A record that crosses a wire, lies on a disk or appears in JSON.
+
+    Attributes:
+        json_alone: whether Go decodes this type by a function of its own. Its type then
+            has no name in error texts, and the path in them begins anew.
+        json_lenient: whether even a strict decoder skips unknown fields inside.
+        json_ignored: names of fields that JSON may hold and that mean nothing.
+    """
+
+    json_alone: typing.ClassVar[bool] = False
+    json_lenient: typing.ClassVar[bool] = False
+    json_ignored: typing.ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def from_raw(cls, raw: object) -> Self:
@@ -123,6 +140,8 @@ class FieldSpec(msgspec.Struct, frozen=True):
     omit_empty: bool
     single: bool
     text: bool
+    duration: bool
+    aliases: tuple[str, ...]
     type: Any
 
 
@@ -160,20 +179,24 @@ def _fields_of(base: type) -> tuple[str, ...]:
 def _spec(cls: type[Struct], attribute: str) -> FieldSpec:
     hint = typing.get_type_hints(cls, include_extras=True)[attribute]
     options = Field()
+    duration = False
     while typing.get_origin(hint) is Annotated:
         for note in hint.__metadata__:
             if isinstance(note, Field):
                 options = note
+                duration = duration or note.duration
         hint = hint.__origin__
     go = options.name or go_name(attribute)
     return FieldSpec(
-        attribute,
-        go,
-        options.json or go,
-        options.omit_empty,
-        options.single,
-        options.text,
-        hint,
+        attribute=attribute,
+        go=go,
+        json=options.json or go,
+        omit_empty=options.omit_empty,
+        single=options.single,
+        text=options.text,
+        duration=duration,
+        aliases=(attribute, *options.aliases) if options.snake else options.aliases,
+        type=hint,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from consultwist.acl.authorizer import Authorizer
     from consultwist.dns.answers import Lookup
     from consultwist.dns.names import Question
+    from consultwist.gossip.serf.members import PoolMember
     from consultwist.http.router import Route
     from consultwist.state.store import Store
     from consultwist.state.transaction import Transaction
@@ -228,6 +229,7 @@ class IServer(Interface):
     rng = Attribute("A `random.Random`.")
     store = Attribute("The replicated state: `Store`.")
     lock_delays = Attribute("Keys that may not be locked yet: `LockDelays`.")
+    session_timers = Attribute("When sessions with a TTL end: `SessionTimers`.")
     metrics = Attribute("The `Metrics` registry.")
 
     def raft_apply(message_type: int, request: "Struct") -> "Deferred[Any]":
@@ -238,3 +240,9 @@ class IServer(Interface):
 
     def is_leader() -> bool:
         """Tell whether this server leads."""
+
+    def lan_members() -> "Sequence[PoolMember]":
+        """Return the members of the LAN pool, this server among them."""
+
+    def on_member_change(callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back after members changed; returns what ends that."""

@@ -3,31 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-
-class Member(Protocol):
-    """One member of the pool."""
-
-    @property
-    def name(self) -> str:
-        """The member's name, which is its node's."""
-
-    @property
-    def host(self) -> str:
-        """The address that others dial."""
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """What the member tells about itself."""
-
-    @property
-    def status(self) -> str:
-        """One of ``alive``, ``leaving``, ``left``, ``failed``."""
+from consultwist.gossip.serf.members import PoolMember
 
 
 class Membership(Protocol):
     """The members of the pool and word of their changes."""
 
-    def members(self) -> Sequence[Member]:
+    def members(self) -> Sequence[PoolMember]:
         """Return all members, this agent's own among them."""
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:

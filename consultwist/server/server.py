@@ -1,6 +1,6 @@
 """Server: the service tree of the server half of an agent, and its delegate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -12,6 +12,7 @@ from consultwist import durations
 from consultwist.acl.authorizer import ALLOW_ALL, Openness
 from consultwist.config.runtime import RuntimeConfig
 from consultwist.errors import NoLeader, NotReadyForConsistentReads, PermissionDenied
+from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
 from consultwist.interfaces import (
     IClusterDelegate,
@@ -27,6 +28,7 @@ from consultwist.server.endpoint import Call, Endpoint
 from consultwist.server.forwarding import Forwarder
 from consultwist.server.leadership import LeaderRoutines
 from consultwist.server.membership import Membership
+from consultwist.server.session_timers import SessionTimers
 from consultwist.state.fsm import FSM
 from consultwist.state.lock_delay import LockDelays
 from consultwist.state.store import Store
@@ -79,6 +81,7 @@ class Server(MultiService):
         self.store = Store(schema for table in parts.tables for schema in table.schemas)
         self.lock_delays = LockDelays(host.clock)
         self.store.subscribe(self.lock_delays.observe)
+        self.session_timers = SessionTimers(reactor, host.clock)
         self.raft = make_raft(FSM(self.store, parts.tables))
         self.raft.setServiceParent(self)
         self.raft_apply = RaftApply(self.raft, rng)
@@ -156,6 +159,16 @@ class Server(MultiService):
         if not self._routines.ready:
             raise NotReadyForConsistentReads
         return self.raft.verify_leader()
+
+    # --- what leader routines ask ---------------------------------------------------
+
+    def lan_members(self) -> Sequence[PoolMember]:
+        """Return the members of the LAN pool, this server among them."""
+        return self.membership.members()
+
+    def on_member_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back after members changed; returns what ends that."""
+        return self.membership.on_change(callback)
 
     def _run(self, method: Method, request: Struct) -> Any:
         rule = method.acl

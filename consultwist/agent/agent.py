@@ -1,0 +1,199 @@
+"""Agent: the service tree that both modes share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import msgspec.structs
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from consultwist.agent.anti_entropy import AntiEntropy, Identity
+from consultwist.agent.check_runners import CheckRunners
+from consultwist.agent.local_state import LocalState
+from consultwist.agent.plugins import Plugins
+from consultwist.agent.registry import Registry
+from consultwist.agent.tokens import Tokens
+from consultwist.agent.user_events import UserEvents
+from consultwist.checks.selection import CheckTypes
+from consultwist.config.reload import Reload, compare
+from consultwist.config.runtime import RuntimeConfig
+from consultwist.host import Host
+from consultwist.interfaces import IAgent, IClusterDelegate
+from consultwist.structs.catalog import Node
+from consultwist.telemetry.metrics import Metrics
+from consultwist.wire.struct import Struct
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What the program around an agent does for it.
+
+    Attributes:
+        read_config: reads the configuration again, as at the start.
+        shut_down: ends the program after an agent has left.
+        members: how many members the LAN pool has.
+    """
+
+    read_config: Callable[[], RuntimeConfig]
+    shut_down: Callable[[], None]
+    members: Callable[[], int]
+
+
+@implementer(IAgent)
+class Agent(MultiService):
+    """One agent, in either mode: the delegate given by `join_cluster` decides.
+
+    Children start in the order in which they were added: the delegate first, the
+    checks and anti-entropy next, the interfaces last.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        host: Host,
+        config: RuntimeConfig,
+        *,
+        plugins: Plugins,
+        metrics: Metrics,
+        surroundings: Surroundings,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.host = host
+        self.reactor = host.reactor
+        self.clock = host.clock
+        self.rng = host.rng
+        self.plugins = plugins
+        self.metrics = metrics
+        self.tokens = Tokens.of(config)
+        self._surroundings = surroundings
+        self.delegate: Any = None
+        self.local_state = LocalState(
+            host,
+            config.check_update_interval,
+            config.discard_check_output,
+            self._local_state_changed,
+        )
+        self.checks = CheckRunners(
+            host,
+            config,
+            CheckTypes(plugins.check_types),
+            self.local_state,
+            rpc=self.rpc,
+            reap=self._reap_service,
+        )
+        self.registry = Registry(host, config, self.local_state, self.checks)
+        self.anti_entropy = AntiEntropy(
+            host,
+            self.local_state,
+            self.rpc,
+            Identity(
+                node=own_node(config),
+                token=lambda: self.tokens.agent,
+                members=surroundings.members,
+            ),
+            config.ae_interval,
+        )
+        self.events = UserEvents(host, config)
+
+    def join_cluster(self, delegate: IClusterDelegate) -> None:
+        """Take the delegate, and make the interfaces; call once, before starting."""
+        self.delegate = delegate
+        IService(delegate).setServiceParent(self)
+        self.checks.setServiceParent(self)
+        self.anti_entropy.setServiceParent(self)
+        for interface in self.plugins.interfaces:
+            service = interface.make_service(self)
+            if service is not None:
+                service.setServiceParent(self)
+
+    def startService(self) -> None:
+        """Register what is defined, then start all children."""
+        self.registry.load(self.config.services, self.config.checks)
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop all children, the interfaces first."""
+        self.local_state.stop()
+        return super().stopService()
+
+    # --- IAgent ----------------------------------------------------------------------
+
+    def rpc(self, method: str, request: Struct) -> Any:
+        """Call a server method; an empty datacenter becomes this agent's."""
+        if getattr(request, "datacenter", None) == "":
+            request = msgspec.structs.replace(
+                request, datacenter=self.config.datacenter
+            )
+        return self.delegate.rpc(method, request)
+
+    async def reload(self) -> None:
+        """Read the configuration again and apply what can change at run time.
+
+        Raises:
+            ConfigError: where the new configuration has a mistake; the old one stays.
+        """
+        change = compare(self.config, self._surroundings.read_config())
+        for key in change.not_reloadable:
+            self.log.warn("{key} changed, which needs a restart", key=key)
+        self.anti_entropy.pause()
+        try:
+            self._apply(change)
+        finally:
+            self.anti_entropy.resume()
+
+    async def leave(self) -> None:
+        """Leave the cluster and shut down."""
+        self.log.info("Starting agent leave")
+        await self.delegate.leave()
+        self._surroundings.shut_down()
+
+    def stats(self) -> dict[str, dict[str, str]]:
+        """Return the figures that ``/v1/agent/self`` shows."""
+        monitors, ttls = self.checks.counts()
+        sections = {
+            "agent": {
+                "check_monitors": str(monitors),
+                "check_ttls": str(ttls),
+                "checks": str(len(self.local_state.checks())),
+                "services": str(len(self.local_state.services())),
+            },
+        }
+        sections.update(
+            {name: dict(values) for name, values in self.delegate.stats().items()}
+        )
+        return sections
+
+    def _apply(self, change: Reload) -> None:
+        old, self.config = self.config, change.config
+        self.local_state.check_update_interval_s = change.config.check_update_interval
+        self.local_state.discard_output = change.config.discard_check_output
+        self.registry.reload(old, change.config)
+        for child in self:
+            reconfigure = getattr(child, "reconfigure", None)
+            if reconfigure is not None:
+                reconfigure(change.config)
+
+    def _local_state_changed(self) -> None:
+        self.anti_entropy.sync_changes()
+
+    def _reap_service(self, service_id: str) -> None:
+        self.registry.deregister_service(service_id).addErrback(
+            lambda failure: self.log.failure("reaping a service", failure=failure)
+        )
+
+
+def own_node(config: RuntimeConfig) -> Node:
+    """Return this agent's node as the catalog shall have it."""
+    return Node(
+        id=config.node_id,
+        node=config.node_name,
+        address=config.advertise_addr_lan,
+        datacenter=config.datacenter,
+        tagged_addresses=dict(config.tagged_addresses),
+        meta={**config.node_meta, "consul-network-segment": config.segment_name},
+    )

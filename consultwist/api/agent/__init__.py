@@ -1,0 +1,1 @@
+"""The agent itself: its services, checks, members, metrics and life."""

@@ -95,9 +95,18 @@ class Store:
             self._keep(key, found)
         return found
 
-    def subscribe(self, observer: Callable[[Note], None]) -> None:
-        """Have a function called with each note of a committed transaction."""
-        self._observers.append(observer)
+    def subscribe(self, observer: Callable[[Note], None]) -> Callable[[], None]:
+        """Have a function called with each note of a committed transaction.
+
+        Returns:
+            What ends that.
+        """
+        self._observers = [*self._observers, observer]
+
+        def unsubscribe() -> None:
+            self._observers = [each for each in self._observers if each != observer]
+
+        return unsubscribe
 
     def observe(self, note: Note) -> None:
         """Pass a note to the observers."""

@@ -158,7 +158,7 @@ def apply_session(txn: Transaction, data: bytes) -> str | None:
     if request.op == "destroy":
         destroy_session(txn, request.session.id)
         return None
-    raise ConsultwistError(f"Invalid session operation '{request.op}'")
+    raise ConsultwistError(f"Invalid Session operation '{request.op}'")
 
 
 def _restore(txn: Transaction, raw: Any) -> None:

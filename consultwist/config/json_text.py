@@ -3,8 +3,8 @@
 import json
 from typing import Any, NoReturn
 
-from consultwist.errors import ConfigError
-from consultwist.wire import json_syntax
+from consultwist.errors import ConfigError, WireError
+from consultwist.wire.json_scan import only_value
 
 #: Go's names for what may stand at the top instead of an object.
 _TOP_NAMES = {list: "array", str: "string", bool: "bool", float: "number"}
@@ -21,7 +21,7 @@ def decode_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_int=float, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(json_syntax.explain(text) or str(error)) from None
+        raise ConfigError(_mistake(text) or str(error)) from None
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -31,6 +31,15 @@ def decode_object(text: str) -> dict[str, Any]:
             "map[string]interface {}"
         )
     return value
+
+
+def _mistake(text: str) -> str:
+    """Return what Go says about a text that is not JSON."""
+    try:
+        only_value(text.encode("utf-8", "surrogateescape"))
+    except WireError as error:
+        return str(error)
+    return ""
 
 
 def _refuse(name: str) -> NoReturn:

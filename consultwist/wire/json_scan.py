@@ -36,6 +36,25 @@ def first_value(data: bytes) -> bytes:
     return data[start : scan.at]
 
 
+def only_value(data: bytes) -> bytes:
+    """Return the one JSON value that a text consists of, as Go's Unmarshal wants it.
+
+    Raises:
+        WireError: with Go's text.
+    """
+    try:
+        # Go looks at one more space to see whether the text may end there.
+        value = first_value(data + b" ")
+    except WireError as error:
+        if str(error) in ("EOF", "unexpected EOF"):
+            raise WireError("unexpected end of JSON input") from None
+        raise
+    rest = data.lstrip(_SPACE)[len(value) :].lstrip(_SPACE)
+    if rest:
+        raise WireError(f"invalid character {_quoted(rest[0])} after top-level value")
+    return value
+
+
 class _Scan:
     """A position in a text, and the containers around it."""
 

@@ -8,7 +8,7 @@ it is known at once, which is the common and fast case, else a Deferred. Callers
 with ``isinstance(answer, Deferred)``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
@@ -206,6 +206,9 @@ class IAgent(Interface):
     metrics = Attribute("The `Metrics` registry.")
     events = Attribute("The recent user events: `UserEvents`.")
     tokens = Attribute("The tokens the agent itself uses; `default` is one of them.")
+    registry = Attribute("Registers services and checks: `Registry`.")
+    pools = Attribute("The gossip pools this agent is a member of: `Pools`.")
+    plugins = Attribute("What plugin discovery found: `Plugins`.")
 
     def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
         """Call a server method; an empty datacenter becomes this agent's."""
@@ -213,11 +216,14 @@ class IAgent(Interface):
     def resolve_token(token: str) -> "Authorizer | Deferred[Authorizer]":
         """Return what a token allows; errors are raised or failed."""
 
-    def reload() -> "Deferred[None]":
+    def reload() -> "Awaitable[None]":
         """Read the configuration again and apply what can change at run time."""
 
-    def leave() -> "Deferred[None]":
+    def leave() -> "Awaitable[None]":
         """Leave the cluster and shut down."""
+
+    def stats() -> Mapping[str, Mapping[str, str]]:
+        """Return the figures that ``/v1/agent/self`` shows, by section."""
 
 
 class IServer(Interface):

@@ -1,8 +1,6 @@
 """From a service as a user defines it to the instance and the checks that it means."""
 
 import ipaddress
-import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec.structs
@@ -17,21 +15,17 @@ from consultwist.structs.catalog import (
     ServiceAddress,
     ServiceConnect,
     ServiceDefinition,
-    Upstream,
     Weights,
 )
+from consultwist.structs.service_rules import (
+    CONNECT_PROXY,
+    error_list,
+    meta_problem,
+    service_problems,
+)
 
-_META_PAIRS_MAX: Final = 64
-_META_KEY_MAX: Final = 128
-_META_VALUE_MAX: Final = 512
-_META_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
-_META_RESERVED: Final = "consul-"
-#: The one reserved key that mesh gateways may set.
-_META_FEDERATION: Final = "consul-wan-federation"
 _WEIGHT_MAX: Final = 65535
 
-CONNECT_PROXY: Final = "connect-proxy"
-_GATEWAYS: Final = ("mesh-gateway", "terminating-gateway")
 _ADDRESSES_OF_NOBODY: Final = ("0.0.0.0", "::", "[::]")  # noqa: S104 - refused here
 
 
@@ -46,7 +40,9 @@ def node_service(definition: ServiceDefinition) -> NodeService:
     if definition.address in _ADDRESSES_OF_NOBODY:
         raise BadRequest("Invalid service address")
     weights = _weights(definition.weights)
-    validate_meta(definition.meta, definition.kind)
+    problem = meta_problem(definition.meta, definition.kind)
+    if problem:
+        raise BadRequest(f"Invalid Service Meta: {problem}")
     service = NodeService(
         kind=definition.kind,
         id=definition.id or definition.name,
@@ -61,7 +57,9 @@ def node_service(definition: ServiceDefinition) -> NodeService:
         proxy=_proxy(definition.proxy),
         connect=ServiceConnect(native=_is_native(definition)),
     )
-    _validate_kind(service)
+    problems = service_problems(service)
+    if problems:
+        raise BadRequest(error_list(problems))
     return service
 
 
@@ -81,42 +79,6 @@ def check_types(definition: ServiceDefinition) -> list[CheckType]:
         if check.status and not is_status(check.status):
             raise BadRequest("Status for checks must 'passing', 'warning', 'critical'")
     return kept
-
-
-def validate_meta(meta: dict[str, str] | None, kind: str = "") -> None:
-    """Refuse metadata that the catalog would refuse.
-
-    Raises:
-        BadRequest: with Consul's text.
-    """
-    pairs = meta or {}
-    if len(pairs) > _META_PAIRS_MAX:
-        raise BadRequest(
-            "Invalid Service Meta: Node metadata cannot contain more than "
-            f"{_META_PAIRS_MAX} key/value pairs"
-        )
-    for key, value in pairs.items():
-        problem = _meta_problem(key, value, kind)
-        if problem:
-            raise BadRequest(
-                "Invalid Service Meta: Couldn't load metadata pair "
-                f"('{key}', '{value}'): {problem}"
-            )
-
-
-def _meta_problem(key: str, value: str, kind: str) -> str:
-    if not key:
-        return "Key cannot be blank"
-    if not _META_KEY.fullmatch(key):
-        return "Key contains invalid characters"
-    if len(key) > _META_KEY_MAX:
-        return f"Key is too long (limit: {_META_KEY_MAX} characters)"
-    may_federate = kind == _GATEWAYS[0] and key == _META_FEDERATION
-    if key.startswith(_META_RESERVED) and not may_federate:
-        return f"Key prefix '{_META_RESERVED}' is reserved for internal use"
-    if len(value) > _META_VALUE_MAX:
-        return f"Value is too long (limit: {_META_VALUE_MAX} characters)"
-    return ""
 
 
 def _weights(weights: Weights | None) -> Weights:
@@ -168,58 +130,6 @@ def _proxy(proxy: ConnectProxyConfig | None) -> ConnectProxyConfig:
         upstreams=upstreams or None,
         expose=ExposeConfig(checks=proxy.expose.checks, paths=paths or None),
     )
-
-
-def _validate_kind(service: NodeService) -> None:
-    problems = list(_kind_problems(service))
-    if problems:
-        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
-        lines = "".join(f"\t* {problem}\n" for problem in problems)
-        raise BadRequest(f"{count} occurred:\n{lines}\n")
-
-
-def _kind_problems(service: NodeService) -> Iterator[str]:
-    if service.kind == CONNECT_PROXY:
-        yield from _proxy_problems(service)
-    elif service.kind in _GATEWAYS:
-        if not service.port:
-            yield f"Port must be non-zero for a {service.kind}"
-        if service.proxy.destination_service_name:
-            yield (
-                "The Proxy.DestinationServiceName configuration is invalid for a "
-                f"{service.kind}"
-            )
-
-
-def _proxy_problems(service: NodeService) -> Iterator[str]:
-    proxy = service.proxy
-    if not proxy.destination_service_name.strip():
-        yield (
-            "Proxy.DestinationServiceName must be non-empty for Connect proxy services"
-        )
-    if not service.port:
-        yield "Port must be set for a Connect proxy"
-    if service.connect.native:
-        yield "A Proxy cannot also be Connect Native, only typical services"
-    bound: dict[tuple[str, int], str] = {}
-    for upstream in proxy.upstreams or ():
-        yield from _upstream_problems(upstream, bound)
-
-
-def _upstream_problems(
-    upstream: Upstream, bound: dict[tuple[str, int], str]
-) -> Iterator[str]:
-    if not upstream.destination_name:
-        yield "upstream destination name cannot be empty"
-    if not upstream.local_bind_port:
-        yield "upstream local bind port cannot be zero"
-    where = (upstream.local_bind_address or "127.0.0.1", upstream.local_bind_port)
-    if where in bound:
-        yield (
-            f"upstreams cannot contain duplicates of local bind address and port: "
-            f"{where[0]}:{where[1]}"
-        )
-    bound[where] = upstream.destination_name
 
 
 def sidecar_of(

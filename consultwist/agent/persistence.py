@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, cast
 
-import msgspec
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from consultwist.errors import BadRequest
+from consultwist.errors import ConsultwistError, StorageError
 from consultwist.host import Host
 from consultwist.structs.catalog import CheckType, HealthCheck, NodeService
-from consultwist.wire import json
+from consultwist.wire import json, json_decode
 from consultwist.wire.struct import Struct
 
 #: Files of anybody else, and unfinished ones, are left alone.
@@ -86,9 +85,9 @@ class Files:
                 continue
             try:
                 if path.stat().st_size > _FILE_SIZE_MAX:
-                    raise BadRequest("the file is too large")
-                yield json.decode(path.read_bytes(), kind, strict=False)
-            except (OSError, BadRequest, msgspec.MsgspecError, ValueError) as error:
+                    raise StorageError("the file is too large")
+                yield json_decode.decode(kind, path.read_bytes(), strict=False)
+            except (OSError, ConsultwistError) as error:
                 self.log.error(
                     "failed to read {path}, its definition is not loaded: {error}",
                     path=str(path),

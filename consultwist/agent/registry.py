@@ -312,21 +312,40 @@ class Registry:
         Raises:
             ConsultwistError: where a definition of the configuration cannot be.
         """
-        for service in services:
-            self.register_service(service, source=LOCAL)
-        for check in checks:
-            self.register_check(check, source=LOCAL)
+        self._define(services, checks)
         for stored in list(self._service_files.load(PersistedService)):
             self._load("service", stored, self._load_service)
         for stored in list(self._check_files.load(PersistedCheck)):
             self._load("check", stored, self._load_check)
 
-    def unload_local(self, services: Iterable[str], checks: Iterable[str]) -> None:
-        """Remove what an older configuration defined and the new one does not."""
-        for check_id in checks:
-            self._remove_check(check_id)
-        for service_id in services:
-            self.deregister_service(service_id)
+    def reload(self, old: RuntimeConfig, new: RuntimeConfig) -> None:
+        """Follow a changed configuration: what it defines now, and defines no more.
+
+        Checks keep what is known of them. What was registered over HTTP stays.
+
+        Raises:
+            ConsultwistError: where a definition of the new configuration cannot be.
+        """
+        self._config = new
+        services = {definition.id or definition.name for definition in new.services}
+        checks = {definition.id or definition.name for definition in new.checks}
+        for gone in old.checks:
+            if (gone.id or gone.name) not in checks:
+                self._remove_check(gone.id or gone.name)
+        for left in old.services:
+            if (left.id or left.name) not in services:
+                self.deregister_service(left.id or left.name)
+        self._define(new.services, new.checks)
+
+    def _define(
+        self,
+        services: Iterable[ServiceDefinition],
+        checks: Iterable[CheckDefinition],
+    ) -> None:
+        for service in services:
+            self.register_service(service, source=LOCAL)
+        for check in checks:
+            self.register_check(check, source=LOCAL)
 
     def _load(self, what: str, stored: Any, load: Callable[[Any], None]) -> None:
         try:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from twisted.logger import (
     FilteringLogObserver,
+    ILogObserver,
     LogEvent,
     LogLevelFilterPredicate,
     globalLogPublisher,
 )
+from zope.interface import implementer
 
 from consultwist.errors import BadRequest
 from consultwist.http.messages import Request, Sink, Stream
@@ -38,6 +40,7 @@ def monitor(request: Request) -> Stream:
     return Stream(start)
 
 
+@implementer(ILogObserver)
 class _Feed:
     """Writes events to one client."""
 

@@ -1,6 +1,6 @@
 """Transactions: several operations that happen together or not at all."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from consultwist.structs.catalog import HealthCheck, Node, NodeService
 from consultwist.structs.intention import IntentionRequest
@@ -8,6 +8,11 @@ from consultwist.structs.kv import DirEntry
 from consultwist.structs.query import QueryMeta, QueryOptions, WriteRequest
 from consultwist.structs.session import Session
 from consultwist.wire.struct import Field, Struct
+
+#: Verbs on keys that change something.
+_KV_WRITES: Final = frozenset(
+    ("set", "cas", "lock", "unlock", "delete", "delete-cas", "delete-tree")
+)
 
 
 class TxnKVOp(Struct):
@@ -55,6 +60,16 @@ class TxnOp(Struct):
     service: TxnServiceOp | None = None
     check: TxnCheckOp | None = None
     session: TxnSessionOp | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it could change something; what no reader knows does not."""
+        if self.kv is not None:
+            return self.kv.verb in _KV_WRITES
+        for part in (self.node, self.service, self.check):
+            if part is not None:
+                return part.verb != "get"
+        return self.intention is not None or self.session is not None
 
 
 class TxnError(Struct):

@@ -9,7 +9,8 @@ from consultwist.errors import ConsultwistError
 #: The length of a UUID's text, four hyphens included.
 _TEXT_LENGTH: Final = 36
 _HYPHENS_MAX: Final = 4
-_ODD: Final = re.compile("[^0-9a-f]")
+_HYPHENS: Final = (8, 13, 18, 23)
+_ODD: Final = re.compile("[^0-9a-fA-F]")
 
 
 def make_uuid(rng: random.Random) -> str:
@@ -43,14 +44,26 @@ def uuid_key(text: str) -> str:
         raise ConsultwistError(
             "index error: Input (without hyphens) must be even length"
         )
-    key = digits.lower()
-    odd = _ODD.search(key)
-    if odd is not None:
-        raise ConsultwistError(
-            "index error: Invalid UUID: encoding/hex: invalid byte: "
-            + _unicode_name(digits[odd.start()])
-        )
-    return key
+    problem = _hex_problem(digits)
+    if problem:
+        raise ConsultwistError(f"index error: Invalid UUID: {problem}")
+    return digits.lower()
+
+
+def uuid_problem(text: str) -> str:
+    """Return what is wrong with the form of a UUID, or nothing."""
+    if len(text.encode("utf-8", "surrogateescape")) != _TEXT_LENGTH:
+        return "uuid string is wrong length"
+    if len(text) != _TEXT_LENGTH or any(text[at] != "-" for at in _HYPHENS):
+        return "uuid is improperly formatted"
+    return _hex_problem(text[:8] + text[9:13] + text[14:18] + text[19:23] + text[24:])
+
+
+def _hex_problem(digits: str) -> str:
+    odd = _ODD.search(digits)
+    if odd is None:
+        return ""
+    return f"encoding/hex: invalid byte: {_unicode_name(odd.group())}"
 
 
 def _unicode_name(character: str) -> str:

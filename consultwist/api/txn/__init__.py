@@ -1,0 +1,1 @@
+"""Transactions: several operations that happen together or not at all."""

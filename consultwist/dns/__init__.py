@@ -1,0 +1,1 @@
+"""The DNS interface: the catalog as a zone of the domain name system."""

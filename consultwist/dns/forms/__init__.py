@@ -1,0 +1,1 @@
+"""The forms of names in the agent's domain, one module each."""

@@ -102,6 +102,16 @@ class Table:
         rows = self._rows
         return [rows[key] for key in self.prefix_keys(start)]
 
+    def beginning(self, first: str) -> list[Any]:
+        """Return, in key order, the rows whose key is a tuple with this first text."""
+        rows = self._rows
+        # Behind (first,) stand all tuples that begin with it; the text that follows
+        # `first` itself in the order of texts is `first` and a zero character.
+        keys = self._ordered().irange(
+            (first,), (first + "\0",), inclusive=(True, False)
+        )
+        return [rows[key] for key in keys]
+
     # --- for Transaction -------------------------------------------------------------
 
     def put(self, row: Any) -> Any:

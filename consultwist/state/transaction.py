@@ -77,6 +77,14 @@ class Transaction:
         else:
             self.store.watches.touch(watch.row(name))
 
+    def touch_index(self, name: str) -> None:
+        """Wake those who watch an index row although it stays as it is."""
+        self.store.watches.touch(watch.row(name))
+
+    def touch_key(self, table: str, key: str) -> None:
+        """Wake those who watch a key, because what hangs on its row has changed."""
+        self.store.watches.touch_key(table, key)
+
     def delete_index(self, name: str) -> None:
         """Remove an index row."""
         rows = self.store.index_rows

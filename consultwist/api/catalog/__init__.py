@@ -1,0 +1,1 @@
+"""The catalog: nodes, the services on them, and the checks of both."""

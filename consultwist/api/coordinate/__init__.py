@@ -1,0 +1,1 @@
+"""Network coordinates: where the nodes are, in round-trip times."""

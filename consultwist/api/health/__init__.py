@@ -1,0 +1,1 @@
+"""The health of nodes and services; reads the catalog's tables."""

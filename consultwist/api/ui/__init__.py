@@ -1,0 +1,1 @@
+"""What the user interface asks for: nodes and services with all about them."""

@@ -1,0 +1,5 @@
+"""The catalog."""
+
+from consultwist.api.catalog.table import CatalogTable
+
+table = CatalogTable()

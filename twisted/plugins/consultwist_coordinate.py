@@ -1,0 +1,5 @@
+"""Network coordinates."""
+
+from consultwist.api.coordinate.table import CoordinateTable
+
+table = CoordinateTable()

@@ -1,0 +1,1 @@
+"""Membership and failure detection: SWIM with the Lifeguard extensions."""

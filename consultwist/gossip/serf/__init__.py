@@ -1,0 +1,1 @@
+"""Tags, intents, user events, queries and coordinates, on top of memberlist."""

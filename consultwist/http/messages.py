@@ -205,6 +205,8 @@ class Indexed:
             the payload and the target of the request.
         consistency: the value of X-Consul-Effective-Consistency, or empty.
         headers: further header fields.
+        kept: whether the finished bytes are worth keeping: not where they are made
+            as quickly as found, and not where the payload is never the same again.
     """
 
     reply: Any
@@ -212,6 +214,7 @@ class Indexed:
     show: Callable[[Any], object] | None = None
     consistency: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    kept: bool = True
 
 
 class FailedRead(ConsultwistError):
@@ -229,10 +232,12 @@ class FailedRead(ConsultwistError):
 class Sink(Protocol):
     """Where the feed of a `Stream` writes."""
 
-    #: Whether the client has yet to read so much that `write` would drop.
-    blocked: bool
     #: Called, where set, each time the sink is no longer blocked.
     on_drained: Callable[[], None] | None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client has yet to read so much that `write` would drop."""
 
     def write(self, data: bytes) -> bool:
         """Send data; where the sink is blocked, drop it and return False."""

@@ -94,6 +94,7 @@ class Read:
         return self._replied(reply, agent, query, show)
 
     def _failed_later(self, failure: Failure) -> NoReturn:
+        assert failure.value is not None
         self._failed(failure.value)
 
     def _failed(self, error: BaseException) -> NoReturn:
@@ -238,12 +239,6 @@ class Responder:
         self._kept.clear()
 
     def _indexed(self, request: Request, answer: Indexed) -> bytes:
-        kept = self._kept.find(request, answer.payload)
-        if kept is None:
-            show = answer.show
-            value = answer.payload if show is None else show(answer.payload)
-            body = self._encode(request, value)
-            kept = self._kept.keep(request, answer.payload, body)
         reply = answer.reply
         fields = b"X-Consul-Index: %d\r\n%sX-Consul-Lastcontact: %d\r\n" % (
             reply.index or 1,
@@ -254,6 +249,13 @@ class Responder:
             fields = _CONSISTENCY[answer.consistency] + fields
         if answer.headers:
             fields += _field_lines(answer.headers)
+        if not answer.kept:
+            body = self._show(request, answer)
+            return self._finish(request, _OK_JSON, fields, body)
+        kept = self._kept.find(request, answer.payload)
+        if kept is None:
+            body = self._show(request, answer)
+            kept = self._kept.keep(request, answer.payload, body)
         if request.head.accepts_gzip and len(kept.body) <= _GZIP_MAX_BYTES:
             body = kept.zipped or self._kept.zip(kept)
             fields = _ENCODED + fields
@@ -268,6 +270,11 @@ class Responder:
                 body,
             )
         )
+
+    def _show(self, request: Request, answer: Indexed) -> bytes:
+        show = answer.show
+        value = answer.payload if show is None else show(answer.payload)
+        return self._encode(request, value)
 
     def _response(self, request: Request, answer: Response) -> bytes:
         start = _start(answer.status, answer.content_type)

@@ -49,7 +49,7 @@ class Route:
         acl: who may ask, where the agent itself decides. Endpoints that pass the
             request on by RPC leave it `PUBLIC`: the server decides.
         body_limit: the largest body in bytes, or the name of the limit in the agent's
-            configuration (``kv_max_value_size``).
+            configuration (``kv_max_value_size``); of several names the largest counts.
         api: whether this is a part of the API: compressed, decorated, and subject to
             ``block_endpoints`` and ``allow_write_http_from``.
         owner: who claims it, for the error where two do.
@@ -70,7 +70,8 @@ class Route:
     @property
     def limit_name(self) -> str:
         """The name of the configured limit of the body, or an empty text."""
-        return self.body_limit if isinstance(self.body_limit, str) else ""
+        limit = self.body_limit
+        return limit.partition(" ")[0] if isinstance(limit, str) else ""
 
 
 def route(
@@ -243,7 +244,7 @@ def _is_exact(path: str) -> bool:
 
 def _body_max(route: Route, limits: Callable[[str], int]) -> int:
     if isinstance(route.body_limit, str):
-        return limits(route.body_limit)
+        return max(limits(name) for name in route.body_limit.split())
     return route.body_limit
 
 

@@ -1,0 +1,269 @@
+"""Site: everything that the connections of one agent share.
+
+It finds the endpoint of a request, makes sure that the request may reach it, and calls
+it. It also counts connections, and looks now and then for those that take too long.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from consultwist.acl.authorizer import Authorizer, Openness
+from consultwist.clock import Clock
+from consultwist.errors import ConfigError, PayloadTooLarge, PermissionDenied
+from consultwist.http.messages import Head, Request, Response, Stream, query_pairs
+from consultwist.http.params import redacted_target, request_token
+from consultwist.http.responses import Responder
+from consultwist.http.router import Route, Router
+from consultwist.interfaces import IAgent
+
+if TYPE_CHECKING:
+    from consultwist.http.protocol import HTTPProtocol
+
+log = Logger()
+
+#: How often connections are looked at that may have taken too long.
+_SWEEP_INTERVAL_S: Final = 5.0
+
+#: Methods that change nothing.
+_READS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+
+#: Addresses whose right to write is remembered.
+_WRITERS_MAX: Final = 4096
+
+#: Query strings come again and again; what they mean is kept for so many.
+_QUERIES_MAX: Final = 1024
+_QUERY_KEPT_MAX_CHARS: Final = 512
+
+#: Where the page is that error texts about limits point to.
+_OPTIONS_PAGE: Final = "https://www.consul.io/docs/agent/options.html"
+
+
+class Site:
+    """What the connections of one agent share.
+
+    Args:
+        agent: whose API this is; its configuration is read once.
+        routes: what answers.
+
+    Raises:
+        ConfigError: where two routes claim the same path, or an address is wrong.
+    """
+
+    def __init__(self, agent: IAgent, routes: Iterable[Route]) -> None:
+        config = agent.config
+        self.reactor: IReactorTime = agent.reactor
+        self.debug = _is_debug(config)
+        self.handshake_max_s: float = config.https_handshake_timeout
+        self.heads: dict[bytes, Head] = {}
+        self.now_s: float = agent.clock.monotonic()
+        self._agent = agent
+        self._clock: Clock = agent.clock
+        self._router = Router(
+            routes,
+            lambda name: int(getattr(config, name)),
+            refuse_unprintable=not config.disable_http_unprintable_char_filter,
+        )
+        self._responder = Responder(
+            agent.clock,
+            headers=config.http_response_headers,
+            pretty=config.dev_mode,
+            translated=config.translate_wan_addrs,
+        )
+        self.render = self._render_safely
+        self.failure = self._responder.failure
+        self.refusal = self._responder.refusal
+        self.stream_head = self._responder.stream_head
+        self._queries: dict[str, Mapping[str, str]] = {}
+        self._blocked: tuple[str, ...] = tuple(config.http_block_endpoints)
+        self._writers = _Writers(config.allow_write_http_from)
+        self._connections: dict[HTTPProtocol, None] = {}
+        self._clients: dict[str, int] = {}
+        self._sweep: IDelayedCall | None = None
+
+    @property
+    def router(self) -> Router:
+        """The routes, for documentation and tests."""
+        return self._router
+
+    # --- requests --------------------------------------------------------------------
+
+    def find(self, request: Request) -> None:
+        """Set the route of a request."""
+        request.route = self._router.find(request.method, request.path)
+
+    def serve(self, request: Request) -> bytes | Stream | Deferred[Any]:
+        """Answer a request: with bytes, a stream, or a Deferred of what to `render`."""
+        try:
+            route = request.route
+            if route.api:
+                answer = self._call_api(request, route)
+            else:
+                answer = route.function(request)
+            if answer.__class__ is CoroutineType:
+                answer = Deferred.fromCoroutine(answer)
+            if isinstance(answer, Deferred):
+                return answer
+            return self._responder.render(request, answer)
+        except Exception as error:
+            return self._responder.failure(request, error)
+
+    def too_large(self, request: Request, size: int) -> bytes:
+        """Return the refusal of a body."""
+        route = request.route
+        text = (
+            f"Request body({size} bytes) too large, max size: {route.body_max} bytes."
+        )
+        if route.limit_name:
+            text += f" See {_OPTIONS_PAGE}#{route.limit_name}."
+        return self._responder.failure(request, PayloadTooLarge(text))
+
+    def log_request(self, request: Request) -> None:
+        """Log a finished request, without secrets."""
+        log.debug(
+            "Request finished: method={method} url={url} from={client}:{port}",
+            method=request.method,
+            url=redacted_target(request),
+            client=request.client,
+            port=request.port,
+        )
+
+    def _render_safely(self, request: Request, result: Any) -> bytes | Stream:
+        try:
+            return self._responder.render(request, result)
+        except Exception as error:
+            return self._responder.failure(request, error)
+
+    def _call_api(self, request: Request, route: Route) -> Any:
+        if request.raw_query:
+            query = self._queries.get(request.raw_query)
+            if query is None:
+                try:
+                    query = self._parse_query(request.raw_query)
+                except ValueError:
+                    return Response(status=500)
+            request.query = query
+        if self._blocked and request.path.startswith(self._blocked):
+            text = "Endpoint is blocked by agent configuration"
+            return Response.text(text, status=403)
+        if (
+            self._writers.restricted
+            and request.method not in _READS
+            and route.reads_body
+            and not self._writers.allow(request.client)
+        ):
+            raise PermissionDenied("Access is restricted")
+        if route.acl.__class__ is not Openness:
+            return self._call_checked(request, route)
+        return route.function(request)
+
+    def _parse_query(self, raw: str) -> Mapping[str, str]:
+        """Return the first value of each parameter; the result is kept and shared."""
+        query = dict(reversed([*query_pairs(raw)]))
+        if len(raw) <= _QUERY_KEPT_MAX_CHARS:
+            if len(self._queries) >= _QUERIES_MAX:
+                self._queries.clear()
+            self._queries[raw] = query
+        return query
+
+    def _call_checked(self, request: Request, route: Route) -> Any:
+        rule: Any = route.acl
+
+        def call(authorizer: Authorizer) -> Any:
+            if not rule(authorizer, request):
+                raise PermissionDenied
+            answer: Any = route.function(request)
+            if answer.__class__ is CoroutineType:
+                return Deferred.fromCoroutine(answer)
+            return answer
+
+        found = self._agent.resolve_token(request_token(request, self._agent))
+        if isinstance(found, Deferred):
+            return found.addCallback(call)
+        return call(found)
+
+    # --- connections -----------------------------------------------------------------
+
+    def has_room(self, client: str) -> bool:
+        """Tell whether a client may open one more connection; unix sockets may."""
+        limit: int = self._agent.config.http_max_conns_per_client
+        return not client or limit <= 0 or self._clients.get(client, 0) < limit
+
+    def joined(self, connection: "HTTPProtocol") -> None:
+        """Count a new connection."""
+        self._connections[connection] = None
+        client = connection.client
+        self._clients[client] = self._clients.get(client, 0) + 1
+        if self._sweep is None:
+            self.now_s = self._clock.monotonic()
+            self._sweep = self.reactor.callLater(_SWEEP_INTERVAL_S, self._look_around)
+
+    def left(self, connection: "HTTPProtocol") -> None:
+        """Forget a connection."""
+        self._connections.pop(connection, None)
+        count = self._clients.pop(connection.client, 1) - 1
+        if count > 0:
+            self._clients[connection.client] = count
+
+    def close(self) -> None:
+        """Close all connections; parked requests are given up."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for connection in list(self._connections):
+            connection.close()
+
+    def reconfigure(self, config: Any) -> None:
+        """Take over what can change at run time; kept answers are dropped."""
+        self.debug = _is_debug(config)
+        self._responder.forget()
+
+    def _look_around(self) -> None:
+        self._sweep = None
+        self.now_s = now_s = self._clock.monotonic()
+        for connection in [c for c in self._connections if c.is_overdue(now_s)]:
+            connection.abort()
+        if self._connections:
+            self._sweep = self.reactor.callLater(_SWEEP_INTERVAL_S, self._look_around)
+
+
+def _is_debug(config: Any) -> bool:
+    return str(config.logging.log_level).upper() in ("DEBUG", "TRACE")
+
+
+class _Writers:
+    """Who may write: ``allow_write_http_from``."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        try:
+            self._networks = [ipaddress.ip_network(n, strict=False) for n in networks]
+        except ValueError as error:
+            raise ConfigError(f"allow_write_http_from: {error}") from error
+        self.restricted = bool(self._networks)
+        self._known: dict[str, bool] = {}
+
+    def allow(self, client: str) -> bool:
+        """Tell whether an address may write."""
+        allowed = self._known.get(client)
+        if allowed is None:
+            if len(self._known) >= _WRITERS_MAX:
+                self._known.clear()
+            allowed = self._known[client] = self._look_up(client)
+        return allowed
+
+    def _look_up(self, client: str) -> bool:
+        try:
+            address = ipaddress.ip_address(client.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return any(mapped in network for network in self._networks)
+
+
+#: What makes a list of routes of an agent.
+Routes = Callable[[IAgent], Iterable[Route]]

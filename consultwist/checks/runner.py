@@ -11,7 +11,7 @@ direction is held back.
 
 from collections.abc import Callable
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -86,7 +86,7 @@ class IntervalRunner:
         running.addErrback(self._broken).addCallback(self._finished)
 
     def _broken(self, failure: Failure) -> Outcome:
-        if not self._stopped or not failure.check(CancelledError):
+        if not self._stopped:
             log.failure("check {check} is broken", failure, check=self._check_id)
         return Outcome(CRITICAL, failure.getErrorMessage(), damped=False)
 

@@ -15,6 +15,15 @@
      +-- NoPathToDatacenter            500
      +-- DatacenterUnavailable         500
      +-- NotReadyForConsistentReads    500
+     +-- RaftError                     500
+     |    +-- NotLeader
+     |    +-- LeadershipLost
+     |    +-- LeadershipTransferInProgress
+     |    +-- AbortedByRestore
+     |    +-- RaftShutdown
+     |    +-- RaftBusy
+     |    +-- CannotBootstrap
+     |    +-- NothingToSnapshot
      +-- RPCError                      500, a text that came from another agent
      +-- ConfigError                   a mistake in the agent's configuration
      +-- WireError                     bytes that do not decode: the peer's fault
@@ -115,6 +124,58 @@ class NotReadyForConsistentReads(ConsultwistError):
     """A new leader has not caught up with its own log yet."""
 
     text = "Not ready to serve consistent reads"
+
+
+class RaftError(ConsultwistError):
+    """Raft cannot do what it was asked; the texts are those of Consul's library."""
+
+
+class NotLeader(RaftError):
+    """Only the leader can do this."""
+
+    text = "node is not the leader"
+
+
+class LeadershipLost(RaftError):
+    """Leadership ended before an entry was committed; it may still be."""
+
+    text = "leadership lost while committing log"
+
+
+class LeadershipTransferInProgress(RaftError):
+    """The leader is handing over and takes no entries."""
+
+    text = "leadership transfer in progress"
+
+
+class AbortedByRestore(RaftError):
+    """A snapshot was restored before an entry was committed."""
+
+    text = "snapshot restored while committing log"
+
+
+class RaftShutdown(RaftError):
+    """This server's Raft is stopped."""
+
+    text = "raft is already shutdown"
+
+
+class RaftBusy(RaftError):
+    """More entries wait to be committed than may."""
+
+    text = "timed out enqueuing operation"
+
+
+class CannotBootstrap(RaftError):
+    """There is a log already, or a configuration without this server."""
+
+    text = "bootstrap only works on new clusters"
+
+
+class NothingToSnapshot(RaftError):
+    """No entry was applied since the last snapshot."""
+
+    text = "nothing new to snapshot"
 
 
 class RPCError(ConsultwistError):

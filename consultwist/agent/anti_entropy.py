@@ -96,12 +96,12 @@ class AntiEntropy(Service):
 
     def startService(self) -> None:
         """Begin with a full sync."""
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().startService()
         self.sync_fully()
 
     def stopService(self) -> Any:
         """Stop; a sync under way is given up."""
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().stopService()
         for call in (self._timer, self._soon):
             if call is not None and call.active():
                 call.cancel()

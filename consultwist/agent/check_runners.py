@@ -65,12 +65,12 @@ class CheckRunners(Service):
 
     def startService(self) -> None:
         """Begin to look for checks that are critical for too long."""
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().startService()
         self._timer = self.reactor.callLater(_REAP_INTERVAL_S, self._reap_critical)
 
     def stopService(self) -> None:
         """Stop all checks."""
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().stopService()
         if self._timer is not None:
             self._timer.cancel()
         for runner in self._runners.values():

@@ -15,6 +15,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from consultwist.agent.admission import is_server, lan_admission, wan_admission
 from consultwist.agent.retry_join import RetryJoin
@@ -134,7 +135,7 @@ class Pools(MultiService):
             sections["serf_wan"] = self.wan.stats()
         return sections
 
-    # --- joining and leaving -----------------------------------------------------------
+    # --- joining and leaving ------------------------------------------------------
 
     def join(self, addresses: Sequence[str], *, wan: bool = False) -> Deferred[int]:
         """Join a pool at any of some addresses; fires with how many were joined.
@@ -170,7 +171,7 @@ class Pools(MultiService):
             await self.wan.leave()
         await self.lan.leave()
 
-    # --- the WAN pool follows the LAN pool ---------------------------------------------
+    # --- the WAN pool follows the LAN pool ----------------------------------------
 
     def _lan_event(self, event: PoolEvent) -> None:
         if not isinstance(event, MemberEvent):
@@ -201,13 +202,14 @@ class Pools(MultiService):
                 continue
             host = f"[{member.host}]" if ":" in member.host else member.host
             joined = wan.join([f"{name}/{host}:{port}"])
-            joined.addErrback(
-                lambda failure, name=name: self.log.debug(
-                    "failed to bring {name} into the WAN pool: {error}",
-                    name=name,
-                    error=failure.getErrorMessage(),
-                )
-            )
+            joined.addErrback(self._flood_failed, name)
+
+    def _flood_failed(self, failure: Failure, name: str) -> None:
+        self.log.debug(
+            "failed to bring {name} into the WAN pool: {error}",
+            name=name,
+            error=failure.getErrorMessage(),
+        )
 
 
 def _tags(config: RuntimeConfig) -> dict[str, str]:

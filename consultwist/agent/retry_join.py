@@ -53,7 +53,7 @@ class RetryJoin(Service):
 
     def startService(self) -> None:
         """Begin."""
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().startService()
         if self._start:
             joined = self._join(self._start)
             joined.addCallbacks(self._joined, self._failed_once)
@@ -62,7 +62,7 @@ class RetryJoin(Service):
 
     def stopService(self) -> None:
         """Try no more."""
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().stopService()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 

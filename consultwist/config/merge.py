@@ -18,6 +18,7 @@ from consultwist.config.keys import AGENT_KEYS
 from consultwist.config.newer_keys import NEWER_KEYS
 from consultwist.config.schema import Kind, nested_defaults, tree
 from consultwist.errors import ConfigError
+from consultwist.structs.service_rules import error_list
 
 FORMATS = ("hcl", "json")
 
@@ -137,6 +138,8 @@ def _split_lists(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def _add(merged: Merged, source: Source) -> None:
+    if not source.text:
+        return
     try:
         decoded = _read(source)
     except ConfigError as error:
@@ -158,7 +161,7 @@ def _read(source: Source) -> Decoded:
     decoded = decode(_ROOT, raw)
     if decoded.unknown:
         raise ConfigError(
-            listed([f"invalid config key {name}" for name in decoded.unknown])
+            error_list([f"invalid config key {name}" for name in decoded.unknown])
         )
     return decoded
 
@@ -195,12 +198,6 @@ def _name_as_release(decoded: Decoded) -> None:
         for name in sections:
             section = section.setdefault(name, {})
         section[last] = value
-
-
-def listed(errors: Sequence[str]) -> str:
-    """Return several mistakes as one text, in the form that Go's multierror has."""
-    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    return f"{count} occurred:\n" + "".join(f"\t* {text}\n" for text in errors) + "\n"
 
 
 def read_path(path: str, format_name: str = "") -> list[Source]:

@@ -27,7 +27,6 @@ NEWER_KEYS = (
     Key("acl.tokens.config_file_service_registration", STRING, since="1.15"),
     Key("acl.tokens.dns", STRING, since="1.17"),
     Key("addresses.grpc_tls", STRING, since="1.14"),
-    Key("advertise_addr_wan_ipv6", STRING, since="1.9"),
     Key("advertise_reconnect_timeout", DURATION, since="1.9"),
     Key("cloud.resource_id", STRING, since="1.14"),
     Key("cloud.client_id", STRING, since="1.14"),

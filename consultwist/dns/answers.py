@@ -150,7 +150,7 @@ def absent(*sources: Source) -> Lookup:
     return Lookup(rcode=NXDOMAIN, soa=SOAPlace.AUTHORITY, sources=sources)
 
 
-# --- nodes -----------------------------------------------------------------------------
+# --- nodes ----------------------------------------------------------------------------
 
 
 def serves_nodes(kind: int) -> bool:
@@ -227,7 +227,7 @@ def metadata_text(key: str, value: str) -> str:
     return "` " * before + middle + "` " * after + "=" + value.replace("`", "``")
 
 
-# --- service instances -----------------------------------------------------------------
+# --- service instances ----------------------------------------------------------------
 
 
 @attrs.frozen
@@ -423,7 +423,7 @@ def _all_addresses(fragments: Iterable[_Fragment], limit: int) -> list[Record]:
     return answer or list(alias)
 
 
-# --- the zone's own records ------------------------------------------------------------
+# --- the zone's own records -----------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)

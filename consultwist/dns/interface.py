@@ -76,6 +76,7 @@ class DNSService(Service):
         self._agent = agent
         self._responder = Responder(agent, forms)
         self._ports: list[IListeningPort] = []
+        self._factories: list[DNSStreamFactory] = []
 
     def privilegedStartService(self) -> None:
         """Bind while that is still allowed: port 53 needs privileges."""
@@ -99,22 +100,22 @@ class DNSService(Service):
                     maxPacketSize=DATAGRAM_MAX,
                 )
             else:
-                port = reactor.listenTCP(
-                    address.port,
-                    DNSStreamFactory(reactor, self._responder),
-                    interface=address.host,
-                )
+                factory = DNSStreamFactory(reactor, self._responder)
+                self._factories.append(factory)
+                port = reactor.listenTCP(address.port, factory, interface=address.host)
             self._ports.append(port)
 
     def stopService(self) -> Deferred[Any]:
         """Close the listeners and all connections."""
+        for factory in self._factories:
+            factory.close_all()
         ports, self._ports = self._ports, []
         closed = [maybeDeferred(port.stopListening) for port in ports]
         return DeferredList([*closed, maybeDeferred(super().stopService)])
 
 
 class DNSDatagrams(DatagramProtocol):
-    """Answers datagrams, straight on the socket: `transport.write` costs 2.5 µs more."""
+    """Answers datagrams, straight on the socket: `transport.write` costs more."""
 
     noisy = False
 
@@ -157,14 +158,14 @@ class DNSStreamFactory(ServerFactory):
         self.connections: dict[DNSStream, None] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> "DNSStream | None":
-        """Return a protocol; None, which closes the connection, where there are many."""
+        """Return a protocol; None, which closes the connection, for one too many."""
         if len(self.connections) >= CONNECTIONS_MAX:
             return None
         protocol = DNSStream(self, addr)
         self.connections[protocol] = None
         return protocol
 
-    def stopFactory(self) -> None:
+    def close_all(self) -> None:
         """Close all connections."""
         for protocol in list(self.connections):
             protocol.close()

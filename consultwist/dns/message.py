@@ -219,10 +219,10 @@ def _read_question(data: bytes, offset: int, message: Message) -> int:
     kind, class_ = 0, 0
     # The stock agent takes a question that ends after its name or its type.
     if offset < len(data):
-        kind = _WORD.unpack_from(data, offset)[0]
+        (kind,) = _WORD.unpack_from(data, offset)
         offset += 2
         if offset < len(data):
-            class_ = _WORD.unpack_from(data, offset)[0]
+            (class_,) = _WORD.unpack_from(data, offset)
             offset += 2
     message.questions.append(Asked(name, kind, class_))
     return offset
@@ -234,7 +234,7 @@ def _read_record(
     name, offset = read_name(data, offset)
     kind, class_, ttl, size = _FIXED.unpack_from(data, offset)
     offset += 10
-    end = offset + size
+    end: int = offset + size
     if end > len(data):
         raise FormatError("dns: a record longer than its message")
     if kind == TYPE_OPT:

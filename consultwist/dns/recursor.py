@@ -167,7 +167,10 @@ class _Exchange:
 
     def closes(self, close: Any) -> None:
         """Call a function when the exchange is over."""
-        self._closers.append(close)
+        if self.done.called:
+            close()
+        else:
+            self._closers.append(close)
 
     def receive(self, answer: bytes) -> None:
         """Take a message; one that does not answer the question is passed over."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -136,7 +136,9 @@ class Responder:
         else:
             return reply.refused()
         if isinstance(found, Deferred):
-            late = found.addCallback(partial(self._finish, data, reply))
+            late: Deferred[Answer] = found.addCallback(
+                cast(Any, partial(self._finish, data, reply))
+            )
             return self._track(late, reply)
         return self._finish(data, reply, found)
 

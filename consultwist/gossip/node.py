@@ -143,7 +143,7 @@ class GossipNode(Service):
                 stream_failed=self._stream_failed,
             ),
         )
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().startService()
         serf.start(self._now())
         self._driver.flush()
         self._rejoin({n: a for n, a in known.items() if n != config.name})
@@ -159,7 +159,7 @@ class GossipNode(Service):
 
     def stopService(self) -> Deferred[Any]:
         """Close the sockets and the snapshot; say nothing to the pool."""
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().stopService()
         if self._driver is not None:
             self._driver.stop()
         for waiting in list(self._exchanges.values()):

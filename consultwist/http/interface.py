@@ -63,7 +63,7 @@ class HTTPService(Service):
 
     def startService(self) -> None:
         """Bind, where that was not done before."""
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().startService()
         self._listen()
 
     def stopService(self) -> Deferred[Any]:

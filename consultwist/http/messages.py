@@ -199,8 +199,9 @@ class Indexed:
 
     Attributes:
         reply: the RPC reply, a `QueryMeta`.
-        payload: the part to show. The finished bytes are kept and used again for a
-            request with the same target whose payload `is` the same object.
+        payload: the part to show; bytes are JSON already. The finished bytes are kept
+            and used again for a request with the same target whose payload `is` the
+            same object.
         show: what makes the JSON value of the payload; it may depend on nothing but
             the payload and the target of the request.
         consistency: the value of X-Consul-Effective-Consistency, or empty.

@@ -312,9 +312,10 @@ class Responder:
         return self._api_tail if route.api else self._date
 
     def _encode(self, request: Request, value: object) -> bytes:
+        compact = value if isinstance(value, bytes) else json.encode(value)
         if self._pretty or "pretty" in request.query:
-            return json.encode_pretty(value)
-        return json.encode(value)
+            return json.prettify(compact)
+        return compact
 
 
 def compress(body: bytes) -> bytes:

@@ -27,6 +27,7 @@ _META_FEDERATION: Final = "consul-wan-federation"
 
 #: Where a proxy binds an upstream that names no address.
 _UPSTREAM_ADDRESS: Final = "127.0.0.1"
+_UPSTREAM_TYPES: Final = ("", "service", "prepared_query")
 _EXPOSED_PROTOCOLS: Final = ("", "http", "http2")
 _PORT_MAX: Final = 65535
 
@@ -114,6 +115,8 @@ def _upstream_problems(upstreams: list[Upstream]) -> Iterator[str]:
     targets: dict[tuple[str, ...], None] = {}
     bound: dict[str, None] = {}
     for upstream in upstreams:
+        if upstream.destination_type not in _UPSTREAM_TYPES:
+            yield f'unknown upstream destination type: "{upstream.destination_type}"'
         if not upstream.destination_name:
             yield "upstream destination name cannot be empty"
         if not upstream.local_bind_port:

@@ -30,12 +30,12 @@ def encode(value: object) -> bytes:
         data = _encoder.encode(plain)
     except UnicodeEncodeError:
         data = _encoder.encode(_clean(plain))
-    return _escape(data)
+    return escape(data)
 
 
-def encode_pretty(value: object) -> bytes:
-    """Return JSON indented by four spaces with a final newline, as ``?pretty``."""
-    return msgspec.json.format(encode(value), indent=4) + b"\n"
+def prettify(data: bytes) -> bytes:
+    """Return JSON indented by four spaces with a final newline, as for ``?pretty``."""
+    return msgspec.json.format(data, indent=4) + b"\n"
 
 
 def _to_plain(value: object) -> object:
@@ -49,18 +49,23 @@ def _to_plain(value: object) -> object:
     return value
 
 
-def _escape(data: bytes) -> bytes:
+def escape(data: bytes) -> bytes:
+    """Return JSON in which what Go does not write as it is has become escapes."""
     # These characters stand in JSON only inside strings.
-    for character, escape in (
-        (b"<", b"\\u003c"),
-        (b">", b"\\u003e"),
-        (b"&", b"\\u0026"),
-        (b"\xe2\x80\xa8", b"\\u2028"),
-        (b"\xe2\x80\xa9", b"\\u2029"),
-    ):
+    for character, replacement in _ASCII_ESCAPES:
         if character in data:
-            data = data.replace(character, escape)
+            data = data.replace(character, replacement)
+    if not data.isascii():
+        for character, replacement in _OTHER_ESCAPES:
+            data = data.replace(character, replacement)
     return data
+
+
+_ASCII_ESCAPES = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"))
+_OTHER_ESCAPES = (
+    (b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xe2\x80\xa9", b"\\u2029"),
+)
 
 
 def _clean(value: Any) -> Any:

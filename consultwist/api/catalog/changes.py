@@ -20,6 +20,8 @@ from consultwist.api.catalog.rows import (
     ServiceRow,
     checks_on,
     compact_check,
+    connect_row_name,
+    connects_to,
     compact_node,
     find_check,
     find_node,
@@ -192,16 +194,14 @@ def ensure_service(
     if row == existing:
         return existing.service
     if existing is not None and not restoring:
-        row = ServiceRow(
-            node=row.node,
-            service=msgspec.structs.replace(stored, modify_index=txn.index),
-        )
-        _wake_former(txn, existing.service, row.service)
+        stored = msgspec.structs.replace(stored, modify_index=txn.index)
+        row = ServiceRow(node=row.node, service=stored)
+        _wake_former(txn, existing, row)
     txn.put(SERVICES, row)
-    txn.max_index(SERVICES, row.service.modify_index)
-    _touch_service(txn, row.service, row.service.modify_index)
-    txn.touch_key(NODES, node_key(node))
-    return row.service
+    txn.max_index(SERVICES, stored.modify_index)
+    _touch_service(txn, stored, stored.modify_index)
+    _wake_around(txn, row)
+    return stored
 
 
 def _indexed_service(
@@ -221,23 +221,34 @@ def _indexed_service(
     return normal_service(service, create_index=created, modify_index=modified)
 
 
-def _wake_former(txn: Transaction, old: NodeService, new: NodeService) -> None:
-    """Wake the readers of a service that loses an instance to another name.
+def _wake_former(txn: Transaction, old: ServiceRow, new: ServiceRow) -> None:
+    """Wake the readers of what an instance was before it changed name or kind.
 
     The index rows of the old name and kind stay as they are, as in Consul; answers that
     were kept must go nevertheless.
     """
-    if old.service.lower() != new.service.lower():
-        txn.touch_index(service_row_name(old.service))
-    if old.kind != new.kind:
-        txn.touch_index(kind_row_name(old.kind))
+    if old.service.service.lower() != new.service.service.lower():
+        txn.touch_index(service_row_name(old.service.service))
+    if old.service.kind != new.service.kind:
+        txn.touch_index(kind_row_name(old.service.kind))
+    if connects_to(old) != connects_to(new):
+        _wake_around(txn, old)
+
+
+def _wake_around(txn: Transaction, row: ServiceRow) -> None:
+    """Wake the readers of an instance's node and of the service that it stands for."""
+    txn.touch_key(NODES, node_key(row.node))
+    behind = connects_to(row)
+    if behind is not None:
+        txn.touch_index(connect_row_name(behind))
 
 
 def delete_service(txn: Transaction, node: str, service_id: str) -> None:
     """Remove an instance and its checks; a missing one changes nothing."""
-    service = find_service(txn, node, service_id)
-    if service is None:
+    row = find_service_row(txn, node, service_id)
+    if row is None:
         return
+    service = row.service
     checks = txn.table(CHECKS).by("instance", place_key(node, service_id))
     for check in checks:
         delete_check(txn, node, check.check_id)
@@ -245,7 +256,7 @@ def delete_service(txn: Transaction, node: str, service_id: str) -> None:
     txn.delete(SERVICES, place_key(node, service_id))
     txn.max_index(SERVICES)
     txn.max_index(kind_row_name(service.kind))
-    txn.touch_key(NODES, node_key(node))
+    _wake_around(txn, row)
     if txn.table(SERVICES).has("service", service.service.lower()):
         txn.max_index(service_row_name(service.service))
     else:

@@ -83,6 +83,15 @@ def kind_row_name(kind: str) -> str:
     return f"service_kind.{kind or 'typical'}"
 
 
+def connect_row_name(name: str) -> str:
+    """Return what readers of a service in the mesh watch.
+
+    There is no index row of this name; it is touched when an instance comes, changes
+    or goes by which the service is reached.
+    """
+    return f"connect.{name}"
+
+
 # --- reading -------------------------------------------------------------------------
 
 
@@ -192,7 +201,7 @@ def _valid(weights: Weights) -> bool:
 # --- schemas -------------------------------------------------------------------------
 
 
-def _connects_to(row: ServiceRow) -> str | None:
+def connects_to(row: ServiceRow) -> str | None:
     """Return the name of the service that one reaches in the mesh by an instance."""
     service = row.service
     if service.kind == CONNECT_PROXY:
@@ -221,7 +230,7 @@ SCHEMAS: Final = (
         key=lambda row: place_key(row.node, row.service.id),
         indexes={
             "service": lambda row: row.service.service.lower(),
-            "connect": _connects_to,
+            "connect": connects_to,
             "kind": lambda row: row.service.kind or None,
         },
     ),

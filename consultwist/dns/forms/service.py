@@ -1,7 +1,7 @@
 """``[<tag>.]<service>.service[.<datacenter>]``: the healthy instances of a service.
 
-Also the form of RFC 2782, ``_<service>._<tag>.service``, in which the tag ``tcp`` stands
-for all instances.
+Also the form of RFC 2782, ``_<service>._<tag>.service``, in which the tag ``tcp``
+stands for all instances.
 """
 
 from collections.abc import Sequence

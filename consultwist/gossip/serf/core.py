@@ -94,35 +94,8 @@ class Serf:
             meta=encode_tags(config.tags),
             vsn=bytes((*_MEMBERLIST_VERSIONS, *_SERF_VERSIONS, config.serf_protocol)),
         )
-        self._memberlist = Memberlist(
-            me,
-            config.timings,
-            codec,
-            rng,
-            Upper(
-                queues=queues,
-                user_state=self._user_state,
-                ack_payload=lambda: self._payload,
-                admit=self._admit,
-                allows=source_filter(config.allowed_networks),
-            ),
-            self._schedule,
-        )
-        self._parts = SerfParts(
-            config=config,
-            memberlist=self._memberlist,
-            members=self._members,
-            coordinates=self._coordinates,
-            clock=LamportClock(),
-            event_clock=LamportClock(),
-            query_clock=LamportClock(),
-            intent_queue=queues[0],
-            query_queue=queues[1],
-            event_queue=queues[2],
-            outbox=Actions(),
-            schedule=self._schedule,
-            rng=rng,
-        )
+        self._memberlist = self._new_memberlist(me, codec, queues, rng)
+        self._parts = self._new_parts(queues, rng)
         self._membership = Membership(self._parts)
         self._queries = Queries(self._parts)
         self._events = UserEvents(self._parts)
@@ -147,6 +120,43 @@ class Serf:
         }
         if remembered is not None:
             self._recall(remembered)
+
+    def _new_memberlist(
+        self,
+        me: Member,
+        codec: PacketCodec,
+        queues: Sequence[TransmitQueue],
+        rng: random.Random,
+    ) -> Memberlist:
+        upper = Upper(
+            queues=queues,
+            user_state=self._user_state,
+            ack_payload=lambda: self._payload,
+            admit=self._admit,
+            allows=source_filter(self.config.allowed_networks),
+        )
+        timings = self.config.timings
+        return Memberlist(me, timings, codec, rng, upper, self._schedule)
+
+    def _new_parts(
+        self, queues: Sequence[TransmitQueue], rng: random.Random
+    ) -> SerfParts:
+        intents, queries, events = queues
+        return SerfParts(
+            config=self.config,
+            memberlist=self._memberlist,
+            members=self._members,
+            coordinates=self._coordinates,
+            clock=LamportClock(),
+            event_clock=LamportClock(),
+            query_clock=LamportClock(),
+            intent_queue=intents,
+            query_queue=queries,
+            event_queue=events,
+            outbox=Actions(),
+            schedule=self._schedule,
+            rng=rng,
+        )
 
     def _new_queue(self, codec: PacketCodec) -> TransmitQueue:
         return TransmitQueue(

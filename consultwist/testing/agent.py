@@ -1,0 +1,132 @@
+"""RecordingAgent: an agent without a cluster, for tests of its interfaces.
+
+It answers RPC methods from functions that a test gives, and remembers what was asked::
+
+    agent = RecordingAgent(config, {"Catalog.ListNodes": lambda _: IndexedNodes()})
+    agent.rpc("Catalog.ListNodes", DCSpecificRequest())
+    agent.calls
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface import implementer
+
+from consultwist.errors import ACLNotFound, RPCError
+from consultwist.interfaces import IAgent
+from consultwist.wire.struct import Struct
+
+
+class ReactorTime:
+    """A clock that shows the time of a test's reactor; the wall clock starts apart."""
+
+    def __init__(self, reactor: Any, epoch: float = 1_700_000_000.0) -> None:
+        self._reactor = reactor
+        self._epoch = epoch
+
+    def monotonic(self) -> float:
+        """Return the reactor's seconds."""
+        return float(self._reactor.seconds())
+
+    def wall(self) -> float:
+        """Return the reactor's seconds after the epoch that was given."""
+        return self._epoch + float(self._reactor.seconds())
+
+
+@attrs.define
+class RecordedMetrics:
+    """A sink of metrics that keeps what it is given, in order."""
+
+    counters: list[tuple[str, float]] = attrs.Factory(list)
+    gauges: list[tuple[str, float]] = attrs.Factory(list)
+    samples: list[tuple[str, float]] = attrs.Factory(list)
+
+    def counter(
+        self, name: str, value: float = 1, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep a count."""
+        del labels
+        self.counters.append((name, value))
+
+    def gauge(
+        self, name: str, value: float, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep a gauge."""
+        del labels
+        self.gauges.append((name, value))
+
+    def sample(
+        self, name: str, value: float, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep a sample."""
+        del labels
+        self.samples.append((name, value))
+
+
+@attrs.define
+class FixedTokens:
+    """The tokens of an agent without ACLs."""
+
+    default: str = ""
+    agent: str = ""
+
+
+@implementer(IAgent)
+class RecordingAgent:
+    """An agent whose servers are the functions of a test.
+
+    Args:
+        config: what `IAgent.config` shows.
+        methods: by RPC name, what answers it; takes the request, and may raise.
+    """
+
+    def __init__(
+        self, config: Any, methods: Mapping[str, Callable[[Any], Any]] | None = None
+    ) -> None:
+        self.config = config
+        self.methods = dict(methods or {})
+        self.calls: list[tuple[str, Struct]] = []
+        self.reactor: Any = MemoryReactorClock()
+        self.clock = ReactorTime(self.reactor)
+        self.rng = random.Random(1)  # noqa: S311  # tests repeat
+        self.delegate: Any = None
+        self.local_state: Any = None
+        self.metrics = RecordedMetrics()
+        self.events: Any = None
+        self.tokens = FixedTokens()
+        self.registry: Any = None
+        self.pools: Any = None
+        self.plugins: Any = None
+
+    def rpc(self, method: str, request: Struct) -> Any:
+        """Answer from the function of that name, and remember the call."""
+        self.calls.append((method, request))
+        answer = self.methods.get(method)
+        if answer is None:
+            raise RPCError(f"rpc: can't find service {method}")
+        return answer(request)
+
+    def resolve_token(self, token: str) -> Any:
+        """Know no tokens.
+
+        Raises:
+            ACLNotFound: for every token.
+        """
+        del token
+        raise ACLNotFound
+
+    def stats(self) -> dict[str, dict[str, str]]:
+        """Have no figures."""
+        return {}
+
+    def reload(self) -> Deferred[None]:
+        """Have nothing to read again."""
+        return succeed(None)
+
+    def leave(self) -> Deferred[None]:
+        """Have nothing to leave."""
+        return succeed(None)

@@ -99,9 +99,11 @@ class TelemetryConfig:
 
     allowed_prefixes: tuple[str, ...] = derived()
     blocked_prefixes: tuple[str, ...] = derived()
-    circonus_api_app: str = setting("telemetry.circonus_api_app")
-    circonus_api_token: str = setting("telemetry.circonus_api_token")
-    circonus_api_url: str = setting("telemetry.circonus_api_url")
+    circonus_api_app: str = setting("telemetry.circonus_api_app", "CirconusAPIApp")
+    circonus_api_token: str = setting(
+        "telemetry.circonus_api_token", "CirconusAPIToken"
+    )
+    circonus_api_url: str = setting("telemetry.circonus_api_url", "CirconusAPIURL")
     circonus_broker_id: str = setting("telemetry.circonus_broker_id")
     circonus_broker_select_tag: str = setting("telemetry.circonus_broker_select_tag")
     circonus_check_display_name: str = setting("telemetry.circonus_check_display_name")

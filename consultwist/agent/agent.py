@@ -1,7 +1,10 @@
 """Agent: the service tree that both modes share."""
 
+import os
+import platform
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec.structs
@@ -15,6 +18,7 @@ from consultwist.agent.anti_entropy import AntiEntropy, Identity
 from consultwist.agent.check_runners import CheckRunners
 from consultwist.agent.local_state import LocalState
 from consultwist.agent.plugins import Plugins
+from consultwist.agent.pools import Pools
 from consultwist.agent.registry import Registry
 from consultwist.agent.tokens import Tokens
 from consultwist.agent.user_events import UserEvents
@@ -27,6 +31,9 @@ from consultwist.structs.catalog import Node
 from consultwist.telemetry.metrics import Metrics
 from consultwist.wire.struct import Struct
 
+#: Go's names of processor architectures, which clients of Consul know.
+_GO_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
 
 @attrs.frozen(kw_only=True)
 class Surroundings:
@@ -35,20 +42,18 @@ class Surroundings:
     Attributes:
         read_config: reads the configuration again, as at the start.
         shut_down: ends the program after an agent has left.
-        members: how many members the LAN pool has.
     """
 
     read_config: Callable[[], RuntimeConfig]
     shut_down: Callable[[], None]
-    members: Callable[[], int]
 
 
 @implementer(IAgent)
 class Agent(MultiService):
     """One agent, in either mode: the delegate given by `join_cluster` decides.
 
-    Children start in the order in which they were added: the delegate first, the
-    checks and anti-entropy next, the interfaces last.
+    Children start in the order in which they were added: the gossip pools, the
+    delegate, the checks and anti-entropy, and last the interfaces.
     """
 
     log = Logger()
@@ -73,6 +78,8 @@ class Agent(MultiService):
         self.tokens = Tokens.of(config)
         self._surroundings = surroundings
         self.delegate: Any = None
+        self.pools = Pools(host, config)
+        self.pools.setServiceParent(self)
         self.local_state = LocalState(
             host,
             config.check_update_interval,
@@ -95,7 +102,7 @@ class Agent(MultiService):
             Identity(
                 node=own_node(config),
                 token=lambda: self.tokens.agent,
-                members=surroundings.members,
+                members=self.pools.count,
             ),
             config.ae_interval,
         )
@@ -155,6 +162,7 @@ class Agent(MultiService):
         """Leave the cluster and shut down."""
         self.log.info("Starting agent leave")
         await self.delegate.leave()
+        await self.pools.leave()
         self._surroundings.shut_down()
 
     def stats(self) -> dict[str, dict[str, str]]:
@@ -168,9 +176,8 @@ class Agent(MultiService):
                 "services": str(len(self.local_state.services())),
             },
         }
-        sections.update(
-            {name: dict(values) for name, values in self.delegate.stats().items()}
-        )
+        for part in (self.delegate.stats(), self.pools.stats(), build_stats(self)):
+            sections.update({name: dict(values) for name, values in part.items()})
         return sections
 
     def _apply(self, change: Reload) -> None:
@@ -190,6 +197,28 @@ class Agent(MultiService):
         self.registry.deregister_service(service_id).addErrback(
             lambda failure: self.log.failure("reaping a service", failure=failure)
         )
+
+
+def build_stats(agent: Agent) -> dict[str, dict[str, str]]:
+    """Return the sections about the program itself."""
+    config = agent.config
+    processors = str(os.cpu_count() or 1)
+    return {
+        "build": {
+            "prerelease": config.version_prerelease,
+            "revision": config.revision,
+            "version": config.version,
+        },
+        "runtime": {
+            "arch": _GO_ARCHITECTURES.get(platform.machine(), platform.machine()),
+            "cpu_count": processors,
+            # One thread runs the agent; what Go counts here are its own.
+            "goroutines": str(threading.active_count()),
+            "max_procs": processors,
+            "os": platform.system().lower(),
+            "version": f"python{platform.python_version()}",
+        },
+    }
 
 
 def own_node(config: RuntimeConfig) -> Node:

@@ -53,15 +53,17 @@ class Transactions(Endpoint):
 
 def _read(call: Call, request: TxnReadRequest) -> TxnReadResponse:
     known_leader, last_contact = call.server.read_meta()
-    meta = {"known_leader": known_leader, "last_contact": last_contact}
+    results = None
     operations, errors = checked(call, request.ops or ())
-    if errors:
-        return TxnReadResponse(errors=errors, **meta)
-    _refuse_writes(operations)
-    results, errors = run_operations(call.server.store.begin(0), operations)
-    if errors:
-        return TxnReadResponse(errors=errors, **meta)
-    return TxnReadResponse(results=results, **meta)
+    if not errors:
+        _refuse_writes(operations)
+        results, errors = run_operations(call.server.store.begin(0), operations)
+    return TxnReadResponse(
+        results=None if errors else results,
+        errors=errors or None,
+        known_leader=known_leader,
+        last_contact=last_contact,
+    )
 
 
 def _refuse_writes(operations: Iterable[TxnOp]) -> None:

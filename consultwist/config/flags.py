@@ -48,6 +48,7 @@ class Flag:
         usage: one sentence for the help page.
         placeholder: how the help page calls the value.
         default: what is shown as the default, where there is one.
+        into: the name that the values of several flags are kept under together.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Flag:
     usage: str
     placeholder: str = "value"
     default: str = ""
+    into: str = ""
 
 
 class HelpRequested(ConfigError):
@@ -159,9 +161,9 @@ def _boolean(name: str, value: str) -> bool:
 
 def _store(flag: Flag, value: str, values: dict[str, Any]) -> None:
     """Put a value beside those that were given before."""
-    name = flag.name
+    name = flag.into or flag.name
     if flag.kind is FlagKind.INT:
-        values[name] = _integer(name, value)
+        values[name] = _integer(flag.name, value)
     elif flag.kind is FlagKind.STRINGS:
         values.setdefault(name, []).append(value)
     elif flag.kind is FlagKind.PAIRS:

@@ -25,8 +25,11 @@ FORMATS = ("hcl", "json")
 #: Old keys that are read and mean nothing any more.
 _IGNORED = ("acl_enforce_version_8",)
 
-_ROOT = tree((*AGENT_KEYS, *NEWER_KEYS, *DEFINITION_KEYS))
-_KEYS = {key.path: key for key in (*AGENT_KEYS, *NEWER_KEYS, *DEFINITION_KEYS)}
+#: Every key that a file may hold, in the order of the reference.
+AGENT_AND_DEFINITION_KEYS = (*AGENT_KEYS, *DEFINITION_KEYS, *NEWER_KEYS)
+
+_ROOT = tree(AGENT_AND_DEFINITION_KEYS)
+_KEYS = {key.path: key for key in AGENT_AND_DEFINITION_KEYS}
 _FIXED = tuple(key for key in AGENT_KEYS if key.fixed)
 _DEFAULTS = tuple(key for key in AGENT_KEYS if not key.fixed)
 

@@ -20,7 +20,7 @@ class Method:
         acl: who may call it.
         run: takes the call's context and the request; returns a reply, a Deferred or a
             coroutine.
-        local: answered by whichever server is asked, never forwarded.
+        local: answered by whichever server of the datacenter is asked.
         write: changes the state, so that only the leader may run it.
     """
 

@@ -59,7 +59,7 @@ def method(
     Args:
         request: the class of the argument.
         acl: who may call it.
-        local: whether any server answers by itself, without forwarding.
+        local: whether any server of the datacenter answers by itself.
         write: whether only the leader may run it, whatever the request says.
         name: the RPC name where it does not follow from the attribute's.
     """

@@ -51,11 +51,11 @@ class Forwarder:
         Raises:
             NoPathToDatacenter: where the datacenter is not known.
         """
+        datacenter = getattr(request, "datacenter", self._datacenter)
+        if datacenter != self._datacenter and (datacenter or not method.local):
+            raise NoPathToDatacenter
         if method.local:
             return here(method, request)
-        datacenter = getattr(request, "datacenter", self._datacenter)
-        if datacenter != self._datacenter:
-            raise NoPathToDatacenter
         if self._leader.is_leader() or self._may_be_stale(request):
             return here(method, request)
         return _Held(self, method, request, here).start()

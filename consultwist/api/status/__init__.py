@@ -1,0 +1,1 @@
+"""Who leads, and who takes part in Raft."""

@@ -19,7 +19,6 @@
      |    +-- NotLeader
      |    +-- LeadershipLost
      |    +-- LeadershipTransferInProgress
-     |    +-- AbortedByRestore
      |    +-- RaftShutdown
      |    +-- RaftBusy
      |    +-- CannotBootstrap
@@ -146,12 +145,6 @@ class LeadershipTransferInProgress(RaftError):
     """The leader is handing over and takes no entries."""
 
     text = "leadership transfer in progress"
-
-
-class AbortedByRestore(RaftError):
-    """A snapshot was restored before an entry was committed."""
-
-    text = "snapshot restored while committing log"
 
 
 class RaftShutdown(RaftError):

@@ -252,3 +252,28 @@ class IServer(Interface):
 
     def on_member_change(callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after members changed; returns what ends that."""
+
+
+class IRaftFSM(Interface):
+    """The state machine that a Raft log drives."""
+
+    def apply_batch(entries: "Iterable[Any]") -> "list[Any]":
+        """Apply committed commands in order; return a result for each.
+
+        Args:
+            entries: objects with `index`, `term`, `data` and `extensions`, the last
+                two bytes or None.
+
+        A result that is a `ConsultwistError` fails the proposer's Deferred. Raising
+        stops this server's Raft: it cannot go on where others may have.
+        """
+
+    def snapshot() -> "Iterator[bytes]":
+        """Return the chunks of the present state, which is fixed when this returns."""
+
+    def restore(chunks: "Iterable[bytes]") -> None:
+        """Replace the state by a snapshot's.
+
+        Raises:
+            WireError: where the snapshot is not sound; the old state stays then.
+        """

@@ -1,0 +1,1 @@
+"""Raft: the replicated log of the servers of a datacenter."""

@@ -1,0 +1,645 @@
+"""RaftNode: the core with storage, transport and state machine, as a service.
+
+What the core asks for is done here, in its order: writes go to the storage in
+batches, messages to the transport, committed entries to the state machine. The
+reactor is never blocked by the disk; long work is cut into pieces.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from consultwist.clock import Clock
+from consultwist.driver import CoreDriver
+from consultwist.errors import (
+    ConsultwistError,
+    LeadershipLost,
+    NotLeader,
+    RaftError,
+    RaftShutdown,
+)
+from consultwist.raft import actions, recovery, stats
+from consultwist.raft.configuration import Configuration, Server
+from consultwist.raft.core import Raft
+from consultwist.raft.interfaces import (
+    IRaftReceiver,
+    IRaftStorage,
+    IRaftTransport,
+    IReplyTo,
+    ISnapshotSink,
+)
+from consultwist.raft.messages import (
+    Entry,
+    InstallSnapshot,
+    LogType,
+    Message,
+    Request,
+)
+from consultwist.raft.proposals import Proposals
+from consultwist.raft.settings import RaftSettings
+from consultwist.raft.snapshot_work import SnapshotWork
+from consultwist.raft.state import APPLY_ENTRIES_MAX
+from consultwist.raft.storage.snapshot_files import SnapshotMeta
+
+log = Logger()
+
+#: Verifications of leadership that may wait at once.
+_VERIFICATIONS_MAX: Final = 65536
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """Who a server is: its id in configurations, and its address."""
+
+    server_id: str
+    address: str
+
+
+class _Driver(CoreDriver[actions.Action]):
+    """A driver that lets the gathered writes go when all actions are performed."""
+
+    storage: IRaftStorage
+
+    def flush(self) -> None:
+        super().flush()
+        if not self._flushing:
+            self.storage.flush()
+
+
+@implementer(IRaftReceiver)
+class RaftNode(Service):
+    """One Raft server, running.
+
+    Attributes:
+        identity: this server's id and address.
+    """
+
+    def __init__(  # noqa: PLR0913 - everything that the core must not know
+        self,
+        reactor: Any,
+        clock: Clock,
+        rng: Random,
+        *,
+        identity: Identity,
+        settings: RaftSettings,
+        storage: IRaftStorage,
+        transport: IRaftTransport,
+        fsm: Any,
+        peers_file: Path | None = None,
+    ) -> None:
+        """Put a server together; nothing happens before `startService`.
+
+        Args:
+            reactor: provides IReactorTime.
+            clock: the time.
+            rng: randomness for timeouts.
+            identity: who this server is.
+            settings: times and sizes.
+            storage: where the log goes.
+            transport: how peers are reached.
+            fsm: an `IRaftFSM`.
+            peers_file: the recovery file to look for, see `recovery`.
+        """
+        self.identity = identity
+        self._reactor = reactor
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings
+        self._storage = storage
+        self._transport = transport
+        self._fsm = fsm
+        self._peers_file = peers_file
+        self._core: Raft | None = None
+        self._proposals = Proposals()
+        self._dispatching: IDelayedCall | None = None
+        self._applying: tuple[IDelayedCall, list[Entry]] | None = None
+        self._durable = 0
+        self._held: deque[tuple[int, Callable[[], None]]] = deque()
+        self._verifications: dict[int, Deferred[None]] = {}
+        self._last_verification = 0
+        self._transfer: Deferred[None] | None = None
+        self._was_leader = False
+        self._observers: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self._failure_observers: list[Callable[[Failure], None]] = []
+        self._performers = _performers(self)
+
+    # --- life -----------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Recover from the disk, restore the state machine, and begin.
+
+        Raises:
+            StorageError: where the disk holds what cannot be trusted.
+            ConfigError: where the recovery file is malformed.
+        """
+        recovered = self._storage.open()
+        ordered = recovery.read_peers(self._peers_file) if self._peers_file else None
+        if recovered.snapshot.index:
+            self._restore_at_start(recovered.snapshot.index, recovered.snapshot.term)
+        self._core = core = Raft(
+            self.identity.server_id,
+            self.identity.address,
+            self._settings,
+            self._rng,
+            recovered,
+            self._storage.read,
+            self._clock.monotonic(),
+        )
+        self._driver = _Driver(self._reactor, self._clock, core, self._perform)
+        self._driver.storage = self._storage
+        self._snapshot_work = SnapshotWork(
+            self._reactor, self._clock, self._storage, self._fsm
+        )
+        self._storage.start(self._on_durable, self._on_storage_failed)
+        self._transport.start(self)
+        super().startService()
+        if ordered is not None:
+            log.warn(
+                "raft: recovering with the servers of {path}", path=self._peers_file
+            )
+            core.recover(ordered)
+        self._driver.flush()
+
+    def _restore_at_start(self, index: int, term: int) -> None:
+        source = self._storage.open_snapshot(index, term)
+        try:
+            self._fsm.restore(source.chunks())
+        finally:
+            source.close()
+
+    def stopService(self) -> "Deferred[None]":
+        """Stop; fires when the disk is let go of. What waits is failed."""
+        if self._core is None:
+            return succeed(None)
+        super().stopService()
+        self._core = None
+        self._driver.stop()
+        for call in (self._dispatching, self._applying and self._applying[0]):
+            if call is not None and call.active():
+                call.cancel()
+        self._snapshot_work.stop()
+        self._held.clear()
+        self._proposals.fail_after(-1, RaftShutdown())
+        self._fail_verifications(RaftShutdown())
+        self._end_transfer(RaftShutdown())
+        closed: Deferred[None] = self._transport.close()
+        return closed.addCallback(lambda _: self._storage.close())
+
+    def _on_storage_failed(self, error: BaseException) -> None:
+        self._fail_for_good(Failure(error))
+
+    def _fail_for_good(self, failure: Failure) -> None:
+        """Stop after an error that leaves this server unable to keep its promises."""
+        log.failure("raft: stopping, the log cannot be continued", failure)
+        self.stopService()
+        for observer in self._failure_observers:
+            observer(failure)
+
+    # --- what can be asked ----------------------------------------------------------
+
+    @property
+    def core(self) -> Raft:
+        """The core.
+
+        Raises:
+            RaftShutdown: where the service does not run.
+        """
+        if self._core is None:
+            raise RaftShutdown
+        return self._core
+
+    @property
+    def is_leader(self) -> bool:
+        """Tell whether this server leads, as far as it knows."""
+        return self._core is not None and self._core.is_leader
+
+    @property
+    def leader(self) -> Server | None:
+        """The leader, or None where none is known."""
+        if self._core is None or not self._core.state.leader:
+            return None
+        address = self._core.state.leader
+        known = self._core.state.configuration.at(address)
+        return known or Server(address=address)
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force."""
+        return self.core.state.configuration
+
+    def lease_valid(self) -> bool:
+        """Tell whether this server leads and no other can have been elected."""
+        core = self._core
+        return core is not None and core.lease_valid(self._clock.monotonic())
+
+    def last_contact_s(self) -> float | None:
+        """Return for how long the leader was not heard; 0 on itself."""
+        core = self.core
+        if core.is_leader:
+            return 0.0
+        heard = core.last_contact
+        return None if heard is None else self._clock.monotonic() - heard
+
+    def last_contact(self) -> str:
+        """Return the same as text, ``never`` where it was not heard at all."""
+        return stats.last_contact(self.core, self._clock.monotonic())
+
+    def stats(self) -> dict[str, str]:
+        """Return what ``consul info`` shows."""
+        pending = 0 if self._applying is None else len(self._applying[1])
+        return stats.stats(self.core, self._clock.monotonic(), pending)
+
+    def observe_leadership(
+        self, gained: Callable[[], None], lost: Callable[[], None]
+    ) -> None:
+        """Have functions called whenever this server begins or ceases to lead."""
+        self._observers.append((gained, lost))
+
+    def observe_failure(self, failed: Callable[[Failure], None]) -> None:
+        """Have a function called if Raft stops because disk or state machine fail."""
+        self._failure_observers.append(failed)
+
+    # --- commands -------------------------------------------------------------------
+
+    def bootstrap(self, servers: Iterable[Server]) -> None:
+        """Begin a new cluster of these servers.
+
+        Raises:
+            CannotBootstrap: where there is a log already.
+        """
+        self.core.bootstrap(Configuration.of(servers), self._clock.monotonic())
+        self._driver.flush()
+
+    def propose(self, data: bytes, extensions: bytes | None = None) -> "Deferred[Any]":
+        """Propose a command; fires with the state machine's answer to it."""
+        if not self.is_leader:
+            return fail(NotLeader() if self._core else RaftShutdown())
+        try:
+            done = self._proposals.add(data, extensions)
+        except RaftError as error:
+            return fail(error)
+        if self._dispatching is None and not self._storage.is_busy:
+            # At the end of this turn: others propose in it, too.
+            self._dispatching = self._reactor.callLater(0, self._dispatch)
+        return done
+
+    def _dispatch(self) -> None:
+        self._dispatching = None
+        if self._proposals.is_held:
+            return
+        batch = self._proposals.take()
+        if not batch:
+            return
+        commands = [(proposal.data, proposal.extensions) for proposal in batch]
+        try:
+            first = self.core.propose(commands, self._clock.monotonic())
+        except RaftError as error:
+            for proposal in batch:
+                proposal.done.errback(error)
+            return
+        self._proposals.wait(batch, first)
+        self._driver.flush()
+
+    def barrier(self) -> "Deferred[None]":
+        """Fire when everything that was committed before is applied here."""
+        return self._append(lambda core, now: core.barrier(now))
+
+    def add_voter(self, server_id: str, address: str) -> "Deferred[None]":
+        """Add or promote a voter; fires when that is committed."""
+        return self._append(lambda core, now: core.add_voter(server_id, address, now))
+
+    def add_nonvoter(self, server_id: str, address: str) -> "Deferred[None]":
+        """Add a server that does not vote; fires when that is committed."""
+        return self._append(
+            lambda core, now: core.add_nonvoter(server_id, address, now)
+        )
+
+    def demote(self, server_id: str) -> "Deferred[None]":
+        """Take a server's vote away; fires when that is committed."""
+        return self._append(lambda core, now: core.demote(server_id, now))
+
+    def remove(self, server_id: str) -> "Deferred[None]":
+        """Remove a server; fires when that is committed."""
+        return self._append(lambda core, now: core.remove(server_id, now))
+
+    def _append(self, command: Callable[[Raft, float], int]) -> "Deferred[Any]":
+        if self._proposals.is_held:
+            return fail(RaftError("raft: a snapshot is being restored"))
+        try:
+            index = command(self.core, self._clock.monotonic())
+        except ConsultwistError as error:
+            return fail(error)
+        done = self._proposals.wait_for(index)
+        self._driver.flush()
+        return done
+
+    def verify_leader(self) -> "Deferred[None] | None":
+        """Make sure that this server leads still; None means yes, at once.
+
+        Many callers share one round of heartbeats.
+
+        Raises:
+            NotLeader: where it does not lead, also as the Deferred's failure.
+        """
+        if len(self._verifications) >= _VERIFICATIONS_MAX:
+            raise RaftError("raft: too many reads wait for the leader's verification")
+        self._last_verification += 1
+        number = self._last_verification
+        done: Deferred[None] = Deferred()
+        self._verifications[number] = done
+        try:
+            self.core.verify_leader(number, self._clock.monotonic())
+        except ConsultwistError:
+            del self._verifications[number]
+            raise
+        self._driver.flush()
+        return done if number in self._verifications else None
+
+    def transfer_leadership(self, server_id: str = "") -> "Deferred[None]":
+        """Hand over to a voter, by default the best; fires when another one leads."""
+        try:
+            self.core.transfer_leadership(server_id, self._clock.monotonic())
+        except ConsultwistError as error:
+            return fail(error)
+        done: Deferred[None] = Deferred()
+        self._transfer = done
+        self._driver.flush()
+        return done
+
+    def take_snapshot(self) -> "Deferred[SnapshotMeta]":
+        """Take a snapshot now; fires when it is durable."""
+        try:
+            basis = self.core.begin_snapshot()
+        except ConsultwistError as error:
+            return fail(error)
+        taken = self._snapshot_work.take(basis)
+        return taken.addBoth(self._snapshot_taken, basis)
+
+    def _snapshot_taken(self, result: Any, basis: Any) -> Any:
+        if self._core is not None:
+            self._core.snapshot_taken(None if isinstance(result, Failure) else basis)
+            self._driver.flush()
+        return result
+
+    def open_snapshot(self, meta: SnapshotMeta) -> Any:
+        """Return an `ISnapshotSource` of the newest snapshot, at least that one."""
+        return self._storage.open_snapshot(meta.index, meta.term)
+
+    def restore(self, chunks: Iterable[bytes], index: int) -> "Deferred[None]":
+        """Replace the whole state by a user's snapshot; fires when that is done.
+
+        The followers are sent it as a snapshot. What waits to be committed fails.
+
+        Args:
+            chunks: the state stream, which was checked before.
+            index: the snapshot's own index; ours will be higher than it.
+        """
+        barrier = self.barrier()
+        # What is proposed from now on comes after the restore.
+        self._proposals.is_held = True
+        replaced = self._snapshot_work.replace(self, barrier, chunks, index)
+        return replaced.addBoth(self._restored)
+
+    def _restored(self, result: Any) -> Any:
+        self._proposals.is_held = False
+        if self._core is not None:
+            self._dispatch()
+        return result
+
+    def flush(self) -> None:
+        """Perform what the core asks for."""
+        self._driver.flush()
+
+    # --- the storage ----------------------------------------------------------------
+
+    def _on_durable(self, sequence: int) -> None:
+        if self._core is None:
+            return
+        self._durable = sequence
+        if self._proposals.gathered and self._dispatching is None:
+            # First keep the disk busy, then answer.
+            self._dispatch()
+        self._core.persisted(sequence, self._clock.monotonic())
+        while self._held and self._held[0][0] <= sequence:
+            self._held.popleft()[1]()
+        self._driver.flush()
+        if self._peers_file is not None:
+            # Its order is in the log now.
+            self._peers_file.unlink(missing_ok=True)
+            self._peers_file = None
+
+    def _hold(self, sequence: int, perform: Callable[[], None]) -> None:
+        if sequence <= self._durable:
+            perform()
+        else:
+            self._held.append((sequence, perform))
+
+    # --- actions --------------------------------------------------------------------
+
+    def _perform(self, action: actions.Action) -> None:
+        if self._core is not None:
+            self._performers[type(action)](action)
+
+    def _send(self, action: actions.Send) -> None:
+        self._transport.send(action.ticket, action.peer, action.request)
+
+    def _send_after_persist(self, action: actions.SendAfterPersist) -> None:
+        ticket, peer, request = action.ticket, action.peer, action.request
+        self._hold(action.sequence, lambda: self._transport.send(ticket, peer, request))
+
+    def _send_snapshot(self, action: actions.SendSnapshot) -> None:
+        self._snapshot_work.send(self._transport, self, action)
+
+    def _reply(self, action: actions.Reply) -> None:
+        self._snapshot_work.discard(action.source)
+        action.source.answer(action.response, action.error)
+
+    def _reply_after_persist(self, action: actions.ReplyAfterPersist) -> None:
+        self._snapshot_work.discard(action.source)
+        source, response = action.source, action.response
+        self._hold(action.sequence, lambda: source.answer(response, ""))
+
+    def _apply(self, action: actions.Apply) -> None:
+        if len(action.entries) < APPLY_ENTRIES_MAX:
+            self._apply_now(action.entries)
+            return
+        # There is a backlog: let others have their turn between its batches.
+        call = self._reactor.callLater(0, self._apply_pending)
+        self._applying = (call, action.entries)
+
+    def _apply_pending(self) -> None:
+        if self._applying is not None:
+            call, entries = self._applying
+            if call.active():
+                call.cancel()
+            self._applying = None
+            self._apply_now(entries)
+            self._driver.flush()
+
+    def _apply_now(self, entries: list[Entry]) -> None:
+        commands = [entry for entry in entries if entry.type == LogType.COMMAND]
+        try:
+            results = self._fsm.apply_batch(commands) if commands else []
+        except Exception:
+            self._fail_for_good(Failure())
+            return
+        self.core.applied(entries[-1].index)
+        answers = zip((entry.index for entry in commands), results, strict=True)
+        self._proposals.answer(answers)
+        if len(commands) < len(entries):
+            others = (e.index for e in entries if e.type != LogType.COMMAND)
+            self._proposals.answer((index, None) for index in others)
+
+    def _restore_snapshot(self, action: actions.RestoreSnapshot) -> None:
+        self._apply_pending()
+        installed = self._snapshot_work.install(action.source)
+        request, configuration = action.request, action.configuration
+
+        def end(success: bool) -> None:
+            if self._core is not None:
+                self._core.snapshot_installed(request, configuration, success=success)
+                self._driver.flush()
+
+        installed.addCallback(end)
+
+    def _take_snapshot(self, _: actions.TakeSnapshot) -> None:
+        self.take_snapshot().addErrback(
+            lambda failure: log.warn(
+                "raft: no snapshot was taken: {error}", error=failure.value
+            )
+        )
+
+    def _role_changed(self, action: actions.RoleChanged) -> None:
+        is_leader = action.role is actions.RoleName.LEADER
+        log.info(
+            "raft: {role} in term {term}, the leader is {leader}",
+            role=action.role.value.lower(),
+            term=action.term,
+            leader=action.leader or "unknown",
+        )
+        if self._was_leader and not is_leader:
+            self._was_leader = False
+            self._lead_lost()
+        elif is_leader and not self._was_leader:
+            self._was_leader = True
+            for gained, _ in self._observers:
+                _call(gained)
+
+    def _lead_lost(self) -> None:
+        commit_index = self.core.state.log.commit_index
+        self._proposals.fail_after(commit_index, LeadershipLost())
+        self._fail_verifications(NotLeader())
+        for _, lost in self._observers:
+            _call(lost)
+
+    def _fail_verifications(self, error: ConsultwistError) -> None:
+        failed, self._verifications = self._verifications, {}
+        for done in failed.values():
+            done.errback(error)
+
+    def _leader_verified(self, action: actions.LeaderVerified) -> None:
+        for number in action.requests:
+            done = self._verifications.pop(number, None)
+            if done is not None:
+                done.callback(None)
+
+    def _transfer_ended(self, action: actions.TransferEnded) -> None:
+        self._end_transfer(RaftError(action.error) if action.error else None)
+
+    def _end_transfer(self, error: RaftError | None) -> None:
+        done, self._transfer = self._transfer, None
+        if done is not None and error is None:
+            done.callback(None)
+        elif done is not None:
+            done.errback(error)
+
+    def _configuration_changed(self, action: actions.ConfigurationChanged) -> None:
+        log.info("raft: {change}", change=action.describe())
+
+    # --- the transport --------------------------------------------------------------
+
+    def request_received(self, request: Request, source: IReplyTo) -> None:
+        """Take a request; it is answered through `source`, now or later."""
+        if self._core is None:
+            source.answer(None, str(RaftShutdown()))
+            return
+        self._core.receive(request, source, self._clock.monotonic())
+        self._driver.flush()
+
+    def snapshot_started(self, request: InstallSnapshot) -> ISnapshotSink:
+        """Give the place for a snapshot's bytes."""
+        return self._snapshot_work.receive(request)
+
+    def snapshot_received(
+        self, request: InstallSnapshot, sink: ISnapshotSink, source: IReplyTo
+    ) -> None:
+        """Take an InstallSnapshot whose bytes are all in the sink."""
+        if self._core is None:
+            sink.abort()
+        else:
+            self._snapshot_work.received(source, sink)
+        self.request_received(request, source)
+
+    def response_received(self, ticket: int, response: Message) -> None:
+        """Take the answer to the request that was sent under a ticket."""
+        if self._core is not None:
+            self._core.receive_response(ticket, response, self._clock.monotonic())
+            self._driver.flush()
+
+    def request_failed(self, ticket: int, *, unsupported: bool) -> None:
+        """Note that a request was not answered."""
+        if self._core is not None:
+            now = self._clock.monotonic()
+            self._core.request_failed(ticket, now, unsupported=unsupported)
+            self._driver.flush()
+
+    def stream_lost(self, address: str) -> None:
+        """Note that a peer closed its stream: if it was the leader, look after it."""
+        if self._core is not None and self._core.state.leader == address:
+            self._transport.probe(address)
+
+    def peer_refused(self, address: str) -> None:
+        """Note that no process listens at a peer's address."""
+        if self._core is not None:
+            self._core.leader_unreachable(address, self._clock.monotonic())
+            self._driver.flush()
+
+
+def _performers(node: RaftNode) -> dict[type, Callable[[Any], None]]:
+    write = node._storage.write
+    return {
+        actions.PersistState: write,
+        actions.PersistEntries: write,
+        actions.TruncateLog: write,
+        actions.ResetLog: write,
+        actions.CompactLog: write,
+        actions.Send: node._send,
+        actions.SendAfterPersist: node._send_after_persist,
+        actions.SendSnapshot: node._send_snapshot,
+        actions.Reply: node._reply,
+        actions.ReplyAfterPersist: node._reply_after_persist,
+        actions.Apply: node._apply,
+        actions.RestoreSnapshot: node._restore_snapshot,
+        actions.TakeSnapshot: node._take_snapshot,
+        actions.RoleChanged: node._role_changed,
+        actions.ConfigurationChanged: node._configuration_changed,
+        actions.LeaderVerified: node._leader_verified,
+        actions.TransferEnded: node._transfer_ended,
+    }
+
+
+def _call(observer: Callable[[], None]) -> None:
+    try:
+        observer()
+    except Exception:
+        log.failure("raft: an observer of leadership failed")

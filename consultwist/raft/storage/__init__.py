@@ -1,0 +1,1 @@
+"""Where a Raft server keeps term, vote, log and snapshots."""

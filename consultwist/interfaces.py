@@ -60,7 +60,8 @@ class IStateTable(IPlugin):
 class IRPCEndpoint(IPlugin):
     """Methods that agents call on servers, under one service name."""
 
-    name = Attribute("The service name, such as ``KVS``.")
+    name = Attribute("Unique name; also the service name, such as ``KVS``.")
+    service = Attribute("The service name where it is not the unique name, or empty.")
 
 
 class IHTTPEndpoint(IPlugin):
@@ -235,6 +236,8 @@ class IServer(Interface):
     rng = Attribute("A `random.Random`.")
     store = Attribute("The replicated state: `Store`.")
     lock_delays = Attribute("Keys that may not be locked yet: `LockDelays`.")
+    coordinate_updates = Attribute("Coordinates told: `CoordinateUpdates`.")
+    membership = Attribute("The members of the LAN pool: `Membership`.")
     session_timers = Attribute("When sessions with a TTL end: `SessionTimers`.")
     metrics = Attribute("The `Metrics` registry.")
 

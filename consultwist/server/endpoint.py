@@ -74,9 +74,16 @@ def method(
 
 @implementer(IRPCEndpoint)
 class Endpoint:
-    """A group of RPC methods under one service name; holds no state."""
+    """A group of RPC methods under one service name; holds no state.
+
+    Attributes:
+        name: the plugin's name, unique among endpoints.
+        service: the RPC service's name where it is not the plugin's: several features
+            share the service ``Internal``.
+    """
 
     name = ""
+    service = ""
 
     def methods(self) -> Iterator[Method]:
         """Yield the methods that the class declares."""
@@ -84,7 +91,7 @@ class Endpoint:
             declaration = getattr(getattr(type(self), attribute), _MARK, None)
             if declaration is not None:
                 yield Method(
-                    name=f"{self.name}.{declaration.name}",
+                    name=f"{self.service or self.name}.{declaration.name}",
                     request=declaration.request,
                     acl=declaration.acl,
                     run=getattr(self, attribute),

@@ -24,6 +24,7 @@ from consultwist.raft.node import RaftNode
 from consultwist.rpc.dispatch import Dispatcher, Method
 from consultwist.server.apply import RaftApply
 from consultwist.server.blocking import BlockingQueries, Parkable
+from consultwist.server.coordinate_updates import CoordinateUpdates
 from consultwist.server.endpoint import Call, Endpoint
 from consultwist.server.forwarding import Forwarder
 from consultwist.server.leadership import LeaderRoutines
@@ -82,6 +83,7 @@ class Server(MultiService):
         self.lock_delays = LockDelays(host.clock)
         self.store.subscribe(self.lock_delays.observe)
         self.session_timers = SessionTimers(reactor, host.clock)
+        self.coordinate_updates = CoordinateUpdates(reactor)
         self.raft = make_raft(FSM(self.store, parts.tables))
         self.raft.setServiceParent(self)
         self.raft_apply = RaftApply(self.raft, rng)

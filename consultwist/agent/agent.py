@@ -150,7 +150,7 @@ class Agent(MultiService):
             ConfigError: where the new configuration has a mistake; the old one stays.
         """
         change = compare(self.config, self._surroundings.read_config())
-        for key in change.not_reloadable:
+        for key in change.ignored:
             self.log.warn("{key} changed, which needs a restart", key=key)
         self.anti_entropy.pause()
         try:

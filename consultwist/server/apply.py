@@ -16,7 +16,7 @@ _OPERATION_BITS: Final = 64
 class Proposer(Protocol):
     """What Raft offers to those who want something in the log."""
 
-    def propose(self, data: bytes, extensions: bytes = b"") -> Deferred[Any]:
+    def propose(self, data: bytes, extensions: bytes | None = None) -> Deferred[Any]:
         """Propose a command; fires with what the state machine answered."""
 
 
@@ -32,7 +32,7 @@ class RaftApply:
         command = bytes([message_type]) + request.pack()
         if message_type == MessageType.KVS and len(command) > CHUNK_SIZE:
             return self._propose_chunks(command)
-        return self._raft.propose(command).addCallback(_raise_error)
+        return self._raft.propose(command)
 
     def _propose_chunks(self, command: bytes) -> Deferred[Any]:
         """Propose the chunks at once; the last one's answer is the command's."""
@@ -41,10 +41,4 @@ class RaftApply:
         for data, extensions in others:
             # If one of these is lost, the last one completes nothing and fails too.
             self._raft.propose(data, extensions).addErrback(lambda _: None)
-        return self._raft.propose(*last).addCallback(_raise_error)
-
-
-def _raise_error(result: Any) -> Any:
-    if isinstance(result, Exception):
-        raise result
-    return result
+        return self._raft.propose(*last)

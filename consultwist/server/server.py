@@ -126,7 +126,8 @@ class Server(MultiService):
             "consul": {
                 "server": "true",
                 "leader": str(self.is_leader()).lower(),
-                "leader_addr": self.raft.leader_address(),
+                "leader_addr": self.leader_address(),
+                "acl": "disabled",
                 "bootstrap": str(self.config.bootstrap).lower(),
                 "known_datacenters": "1",
             },
@@ -145,13 +146,18 @@ class Server(MultiService):
 
     def knows_leader(self) -> bool:
         """Tell whether any server is known to lead."""
-        return bool(self.raft.leader_address())
+        return self.raft.leader is not None
+
+    def leader_address(self) -> str:
+        """Return the leader's address, or nothing where none is known."""
+        leader = self.raft.leader
+        return "" if leader is None else leader.address
 
     def read_meta(self) -> tuple[bool, int]:
         """Return whether a leader is known, and nanoseconds since it was heard."""
         if self.raft.is_leader:
             return True, 0
-        last_contact_s = self.raft.last_contact_s()
+        last_contact_s = self.raft.last_contact_s() or 0.0
         return self.knows_leader(), int(last_contact_s * durations.SECOND)
 
     def ensure_consistent(self) -> Parkable[None]:

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import attrs
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from consultwist.errors import ConsultwistError, WireError
-from consultwist.interfaces import IStateTable
+from consultwist.interfaces import IRaftFSM, IStateTable
 from consultwist.state import snapshot
 from consultwist.state.chunking import Chunks
 from consultwist.state.store import Store
@@ -29,14 +30,15 @@ class CommittedEntry:
 
     index: int
     term: int
-    data: bytes
-    extensions: bytes
+    data: bytes | None
+    extensions: bytes | None
 
 
 class UnknownCommand(ConsultwistError):
     """An entry's type is unknown and may not be skipped."""
 
 
+@implementer(IRaftFSM)
 class FSM:
     """Applies committed entries to a store, takes and restores snapshots of it."""
 
@@ -49,10 +51,13 @@ class FSM:
         self._restorers = _merge(table.restorers() for table in tables)
         self._chunks = Chunks()
 
-    def apply_batch(self, entries: Iterable[CommittedEntry]) -> list[Any]:
-        """Apply entries in order; return a result or an exception for each.
+    def apply_batch(self, entries: Iterable[Any]) -> list[Any]:
+        """Apply entries in order; return a result or an error for each.
 
         Watchers wake once, after the last entry.
+
+        Args:
+            entries: shaped like `CommittedEntry`.
         """
         results = [self._apply(entry) for entry in entries]
         self.store.wake()
@@ -76,8 +81,8 @@ class FSM:
         self._chunks = restored
         self.store.adopt(fresh)
 
-    def _apply(self, entry: CommittedEntry) -> Any:
-        data = entry.data
+    def _apply(self, entry: Any) -> Any:
+        data: bytes = entry.data or b""
         if entry.extensions:
             joined = self._chunks.add(entry.term, entry.extensions, data)
             if joined is None:

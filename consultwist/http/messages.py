@@ -30,6 +30,7 @@ class Head:
             HTTP version.
         awaits_continue: whether the client waits for ``100 Continue``.
         accepts_gzip: whether the answer may be compressed.
+        token: the ACL token, or an empty text.
     """
 
     fields: Mapping[str, str]
@@ -37,6 +38,7 @@ class Head:
     close: bool | None = None
     awaits_continue: bool = False
     accepts_gzip: bool = False
+    token: str = attrs.field(default="", repr=False)
 
 
 class Request:
@@ -52,7 +54,8 @@ class Request:
         client: the host part of the client's address; empty for unix sockets.
         port: the client's port.
         old: whether the client speaks HTTP/1.0.
-        route: what answers; set by the router.
+        route: what answers; there once `routed` is true.
+        routed: whether the site has found the route, and parsed the query.
     """
 
     __slots__ = (
@@ -66,22 +69,37 @@ class Request:
         "query",
         "raw_query",
         "route",
+        "routed",
         "target",
     )
 
+    query: Mapping[str, str]
     route: "Route"
 
-    def __init__(self, method: str, target: str, path: str, head: Head) -> None:
+    def __init__(
+        self, method: str, target: str, path: str, raw_query: str, head: Head
+    ) -> None:
         self.method = method
         self.target = target
         self.path = path
+        self.raw_query = raw_query
         self.head = head
-        self.query: Mapping[str, str] = _NOTHING
-        self.raw_query = ""
+        self.query = _NOTHING
         self.body = b""
         self.client = ""
         self.port = 0
         self.old = False
+        self.routed = False
+
+    def again(self) -> "Request":
+        """Return the same request, as if it had come once more, without its body."""
+        same = Request(self.method, self.target, self.path, self.raw_query, self.head)
+        same.query = self.query
+        same.old = self.old
+        same.routed = self.routed
+        if self.routed:
+            same.route = self.route
+        return same
 
     @property
     def rest(self) -> str:
@@ -193,7 +211,7 @@ class JSON:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@attrs.frozen
+@attrs.define
 class Indexed:
     """A part of an RPC reply, with the headers that its `QueryMeta` gives.
 

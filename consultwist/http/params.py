@@ -40,18 +40,19 @@ def query_options(request: Request, agent: IAgent) -> dict[str, Any]:
 
 def read_options(request: Request, agent: IAgent) -> dict[str, Any]:
     """Return the fields of a read request that names no datacenter."""
-    options: dict[str, Any] = {"token": request_token(request, agent)}
     query = request.query
+    options: dict[str, Any] = {"token": request_token(request, agent)}
     if query and not _READ_PARAMETERS.isdisjoint(query):
         _read_consistency(query, options, agent)
         _read_cache_control(request, options)
         _read_wait(query, options)
         if query.get("filter"):
             options["filter"] = query["filter"]
-    else:
+    elif "cache-control" in request.head.fields:
         _read_cache_control(request, options)
-    if agent.config.discovery_max_stale and request.path.startswith(_DISCOVERY):
-        _allow_discovery_stale(request, options, agent.config.discovery_max_stale)
+    stale_s = agent.config.discovery_max_stale
+    if stale_s and request.path.startswith(_DISCOVERY):
+        _allow_discovery_stale(request, options, stale_s)
     return options
 
 
@@ -70,13 +71,7 @@ def request_token(request: Request, agent: IAgent) -> str:
 
 def own_token(request: Request) -> str:
     """Return the token that came with the request, or an empty text."""
-    token = request.query.get("token") or request.field("x-consul-token")
-    if token:
-        return token
-    scheme, _, rest = request.field("authorization").strip().partition(" ")
-    if scheme.lower() != "bearer":
-        return ""
-    return rest.strip().partition(" ")[0]
+    return request.query.get("token") or request.head.token
 
 
 def near(request: Request, agent: IAgent) -> QuerySource:

@@ -22,9 +22,10 @@ _CHUNK_LINE_MAX: Final = 4096
 #: All trailer fields after the last chunk; nobody reads them.
 _TRAILER_MAX: Final = 16 * 1024
 
-#: Heads are kept to be shared; these bound what is kept.
-_SHARED_HEADS_MAX: Final = 512
-_SHARED_HEAD_MAX_BYTES: Final = 2048
+#: How much is kept of what was read before, and how large a thing is kept.
+_HEADS_MAX: Final = 512
+_REQUESTS_MAX: Final = 1024
+_KEPT_MAX_BYTES: Final = 1024
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
@@ -67,17 +68,53 @@ class BodyTooLarge(Exception):
         self.size = size
 
 
+class Memory:
+    """What was read before, shared between all connections.
+
+    Clients send the same header fields with every request, and many send whole
+    requests again and again. Both are kept here, and bounded.
+    """
+
+    __slots__ = ("_heads", "requests")
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+        #: Requests without a body, by all their bytes.
+        self.requests: dict[bytes, Request] = {}
+
+    def head(self, block: bytes) -> Head:
+        """Return the head of a block of header lines.
+
+        Raises:
+            Malformed: where it is none.
+        """
+        head = self._heads.get(block)
+        if head is None:
+            head = parse_head(block)
+            if len(block) <= _KEPT_MAX_BYTES:
+                if len(self._heads) >= _HEADS_MAX:
+                    self._heads.clear()
+                self._heads[block] = head
+        return head
+
+    def keep(self, data: bytes, request: Request) -> None:
+        """Keep a request by its bytes."""
+        if len(self.requests) >= _REQUESTS_MAX:
+            self.requests.clear()
+        self.requests[data] = request
+
+
 class RequestReader:
     """Turns the bytes of one connection into requests.
 
     Args:
-        heads: heads read before, shared between connections.
+        memory: what was read before, on this connection or others.
     """
 
-    __slots__ = ("_at", "_buffer", "_heads", "_scanned")
+    __slots__ = ("_at", "_buffer", "_memory", "_scanned")
 
-    def __init__(self, heads: dict[bytes, Head]) -> None:
-        self._heads = heads
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._buffer: bytes | bytearray = b""
         self._at = 0
         self._scanned = 0
@@ -116,6 +153,11 @@ class RequestReader:
         at = self._at
         if at == len(buffer):
             return None
+        if at == 0 and isinstance(buffer, bytes):
+            known = self._memory.requests.get(buffer)
+            if known is not None:
+                self._at = len(buffer)
+                return known.again()
         end = buffer.find(b"\r\n\r\n", max(at, self._scanned))
         if end < 0:
             self._check_incomplete(buffer, at)
@@ -125,9 +167,12 @@ class RequestReader:
         if isinstance(buffer, bytearray):
             buffer = self._buffer = bytes(buffer)
         line_end = buffer.find(b"\r\n", at)
-        head = self._find_head(buffer[line_end + 2 : end + 2])
+        head = self._memory.head(buffer[line_end + 2 : end + 2])
+        request = _request(buffer[at:line_end], head)
         self._at = self._scanned = end + 4
-        return _request(buffer[at:line_end], head)
+        if at == 0 and self._at == len(buffer) <= _KEPT_MAX_BYTES and not head.length:
+            self._memory.keep(buffer, request)
+        return request
 
     def _check_incomplete(self, buffer: bytes | bytearray, at: int) -> None:
         if len(buffer) - at > HEAD_MAX_BYTES:
@@ -137,16 +182,6 @@ class RequestReader:
         if buffer.find(b"\n\n", start) >= 0 or buffer.find(b"\n\r\n", start) >= 0:
             raise Malformed
         self._scanned = max(at, len(buffer) - 3)
-
-    def _find_head(self, block: bytes) -> Head:
-        head = self._heads.get(block)
-        if head is None:
-            head = parse_head(block)
-            if len(block) <= _SHARED_HEAD_MAX_BYTES:
-                if len(self._heads) >= _SHARED_HEADS_MAX:
-                    self._heads.clear()
-                self._heads[block] = head
-        return head
 
 
 def parse_head(block: bytes) -> Head:
@@ -175,6 +210,7 @@ def parse_head(block: bytes) -> Head:
         close=_closes(fields.get("connection", "")),
         awaits_continue=expectation != "",
         accepts_gzip=_accepts_gzip(fields.get("accept-encoding", "")),
+        token=fields.get("x-consul-token") or _bearer(fields.get("authorization", "")),
     )
 
 
@@ -228,6 +264,12 @@ def _accepts_gzip(value: str) -> bool:
     return found is not None and (found[1] is None or found[1].strip("0.") != "")
 
 
+def _bearer(authorization: str) -> str:
+    """Return the token of an Authorization field: the first word after the scheme."""
+    scheme, _, rest = authorization.partition(" ")
+    return rest.strip().partition(" ")[0] if scheme.lower() == "bearer" else ""
+
+
 def _request(line: bytes, head: Head) -> Request:
     try:
         raw_method, raw_target, version = line.split(b" ")
@@ -269,9 +311,7 @@ def _with_target(method: str, target: str, head: Head) -> Request:
             path = decode_percent(path)
         except ValueError:
             raise Malformed from None
-    request = Request(method, target, path, head)
-    request.raw_query = query
-    return request
+    return Request(method, target, path, query, head)
 
 
 class Body:

@@ -56,7 +56,7 @@ class HTTPProtocol(Protocol):
         self.client = client
         self._port = port
         self._site = site
-        self._reader = RequestReader(site.heads)
+        self._reader = RequestReader(site.memory)
         self._request: Request | None = None
         self._body: Body | None = None
         self._refusal: bytes | None = None
@@ -175,7 +175,8 @@ class HTTPProtocol(Protocol):
                 return False
             request.client = self.client
             request.port = self._port
-            self._site.find(request)
+            if not request.routed:
+                self._site.find(request)
             if request.head.length:
                 self._request = request
                 return self._begin_body(request)
@@ -187,7 +188,7 @@ class HTTPProtocol(Protocol):
             self._send(request, refusal)
         else:
             self._answer(request)
-        return True
+        return len(self._reader) > 0
 
     def _answer(self, request: Request) -> None:
         answer = self._site.serve(request)

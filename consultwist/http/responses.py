@@ -256,20 +256,12 @@ class Responder:
         if kept is None:
             body = self._show(request, answer)
             kept = self._kept.keep(request, answer.payload, body)
-        if request.head.accepts_gzip and len(kept.body) <= _GZIP_MAX_BYTES:
+        if request.head.accepts_gzip and kept.size <= _GZIP_MAX_BYTES:
             body = kept.zipped or self._kept.zip(kept)
             fields = _ENCODED + fields
         else:
-            body = kept.body
-        return b"".join(
-            (
-                _OK_JSON,
-                fields,
-                self._tail(request.route),
-                b"Content-Length: %d\r\n\r\n" % len(body),
-                body,
-            )
-        )
+            body = kept.sized
+        return b"".join((_OK_JSON, fields, self._tail(request.route), body))
 
     def _show(self, request: Request, answer: Indexed) -> bytes:
         show = answer.show
@@ -292,15 +284,7 @@ class Responder:
         ):
             body = compress(body)
             fields = _ENCODED + fields
-        return b"".join(
-            (
-                start,
-                fields,
-                self._tail(request.route),
-                b"Content-Length: %d\r\n\r\n" % len(body),
-                body,
-            )
-        )
+        return b"".join((start, fields, self._tail(request.route), sized(body)))
 
     def _tail(self, route: Route) -> bytes:
         second = int(self._clock.wall())
@@ -323,11 +307,19 @@ def compress(body: bytes) -> bytes:
     return zlib.compress(body, _GZIP_LEVEL, _GZIP_WBITS)
 
 
+def sized(body: bytes) -> bytes:
+    """Return a body with the end of the head before it: its size."""
+    return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
 @attrs.define(eq=False)
 class _Kept:
+    """The body made of a payload, in both forms in which it is sent."""
+
     payload: object
     route: Route
-    body: bytes
+    size: int
+    sized: bytes
     zipped: bytes = b""
 
 
@@ -363,7 +355,7 @@ class AnswerCache:
 
     def keep(self, request: Request, payload: object, body: bytes) -> _Kept:
         """Keep a body, unless it alone would fill a good part of the cache."""
-        kept = _Kept(payload, request.route, body)
+        kept = _Kept(payload, request.route, len(body), sized(body))
         old = self._entries.pop(request.target, None)
         if old is not None:
             self.size_bytes -= _size(old)
@@ -375,9 +367,10 @@ class AnswerCache:
 
     def zip(self, kept: _Kept) -> bytes:
         """Return the compressed form of a body, kept beside it."""
-        kept.zipped = compress(kept.body)
-        self.size_bytes += len(kept.zipped)
-        self._shrink()
+        kept.zipped = sized(compress(kept.sized[-kept.size :]))
+        if self._entries:
+            self.size_bytes += len(kept.zipped)
+            self._shrink()
         return kept.zipped
 
     def clear(self) -> None:
@@ -394,7 +387,7 @@ class AnswerCache:
 
 
 def _size(kept: _Kept) -> int:
-    return len(kept.body) + len(kept.zipped)
+    return len(kept.sized) + len(kept.zipped)
 
 
 _phrases: dict[int, str] = {413: "Request Entity Too Large"}  # as Go names it

@@ -5,10 +5,11 @@ it. It also counts connections, and looks now and then for those that take too l
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -16,8 +17,9 @@ from twisted.logger import Logger
 from consultwist.acl.authorizer import Authorizer, Openness
 from consultwist.clock import Clock
 from consultwist.errors import ConfigError, PayloadTooLarge, PermissionDenied
-from consultwist.http.messages import Head, Request, Response, Stream, query_pairs
+from consultwist.http.messages import Request, Response, Stream, query_pairs
 from consultwist.http.params import redacted_target, request_token
+from consultwist.http.parser import Memory
 from consultwist.http.responses import Responder
 from consultwist.http.router import Route, Router
 from consultwist.interfaces import IAgent
@@ -35,10 +37,6 @@ _READS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 #: Addresses whose right to write is remembered.
 _WRITERS_MAX: Final = 4096
-
-#: Query strings come again and again; what they mean is kept for so many.
-_QUERIES_MAX: Final = 1024
-_QUERY_KEPT_MAX_CHARS: Final = 512
 
 #: Where the page is that error texts about limits point to.
 _OPTIONS_PAGE: Final = "https://www.consul.io/docs/agent/options.html"
@@ -60,7 +58,7 @@ class Site:
         self.reactor: IReactorTime = agent.reactor
         self.debug = _is_debug(config)
         self.handshake_max_s: float = config.https_handshake_timeout
-        self.heads: dict[bytes, Head] = {}
+        self.memory = Memory()
         self.now_s: float = agent.clock.monotonic()
         self._agent = agent
         self._clock: Clock = agent.clock
@@ -79,7 +77,6 @@ class Site:
         self.failure = self._responder.failure
         self.refusal = self._responder.refusal
         self.stream_head = self._responder.stream_head
-        self._queries: dict[str, Mapping[str, str]] = {}
         self._blocked: tuple[str, ...] = tuple(config.http_block_endpoints)
         self._writers = _Writers(config.allow_write_http_from)
         self._connections: dict[HTTPProtocol, None] = {}
@@ -94,8 +91,17 @@ class Site:
     # --- requests --------------------------------------------------------------------
 
     def find(self, request: Request) -> None:
-        """Set the route of a request."""
-        request.route = self._router.find(request.method, request.path)
+        """Set the route of a request, and parse its query."""
+        route = self._router.find(request.method, request.path)
+        if route.api and request.raw_query:
+            try:
+                # The first of several values counts.
+                pairs = [*query_pairs(request.raw_query)]
+                request.query = dict(reversed(pairs))
+            except ValueError:
+                route = attrs.evolve(_BROKEN_QUERY, path=route.path)
+        request.route = route
+        request.routed = True
 
     def serve(self, request: Request) -> bytes | Stream | Deferred[Any]:
         """Answer a request: with bytes, a stream, or a Deferred of what to `render`."""
@@ -105,10 +111,10 @@ class Site:
                 answer = self._call_api(request, route)
             else:
                 answer = route.function(request)
-            if answer.__class__ is CoroutineType:
-                answer = Deferred.fromCoroutine(answer)
             if isinstance(answer, Deferred):
                 return answer
+            if answer.__class__ is CoroutineType:
+                return Deferred.fromCoroutine(answer)
             return self._responder.render(request, answer)
         except Exception as error:
             return self._responder.failure(request, error)
@@ -140,14 +146,8 @@ class Site:
             return self._responder.failure(request, error)
 
     def _call_api(self, request: Request, route: Route) -> Any:
-        if request.raw_query:
-            query = self._queries.get(request.raw_query)
-            if query is None:
-                try:
-                    query = self._parse_query(request.raw_query)
-                except ValueError:
-                    return Response(status=500)
-            request.query = query
+        if route.function is _broken_query:
+            return route.function(request)
         if self._blocked and request.path.startswith(self._blocked):
             text = "Endpoint is blocked by agent configuration"
             return Response.text(text, status=403)
@@ -161,15 +161,6 @@ class Site:
         if route.acl.__class__ is not Openness:
             return self._call_checked(request, route)
         return route.function(request)
-
-    def _parse_query(self, raw: str) -> Mapping[str, str]:
-        """Return the first value of each parameter; the result is kept and shared."""
-        query = dict(reversed([*query_pairs(raw)]))
-        if len(raw) <= _QUERY_KEPT_MAX_CHARS:
-            if len(self._queries) >= _QUERIES_MAX:
-                self._queries.clear()
-            self._queries[raw] = query
-        return query
 
     def _call_checked(self, request: Request, route: Route) -> Any:
         rule: Any = route.acl
@@ -234,6 +225,13 @@ class Site:
 
 def _is_debug(config: Any) -> bool:
     return str(config.logging.log_level).upper() in ("DEBUG", "TRACE")
+
+
+def _broken_query(request: Request) -> Response:  # noqa: ARG001 - as all routes
+    return Response(status=500)
+
+
+_BROKEN_QUERY: Final = Route((), "", _broken_query, reads_body=False)
 
 
 class _Writers:

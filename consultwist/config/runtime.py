@@ -5,7 +5,8 @@ The attributes are flat and follow the names that ``/v1/agent/self`` shows under
 ``DebugConfig``. An attribute that simply holds a configuration key says which
 (`setting`); the others are worked out in `consultwist.config.build`.
 
-Intervals are seconds as float (`Seconds`).
+Intervals are seconds as float (`Seconds`). Records that hold secrets have no repr, so
+that none gets into a log or a traceback by accident.
 """
 
 from typing import Annotated, Any
@@ -93,7 +94,7 @@ class LoggingConfig:
     syslog_facility: str = setting("syslog_facility")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class TelemetryConfig:
     """Where metrics go, and which."""
 
@@ -156,7 +157,7 @@ class AutoConfigAuthorizer:
     oidc_discovery_url: str = setting(f"{_STATIC}.oidc_discovery_url")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class AutoConfig:
     """Whether and where this client fetches its configuration."""
 
@@ -169,7 +170,7 @@ class AutoConfig:
     server_addresses: tuple[str, ...] = setting("auto_config.server_addresses")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class RuntimeConfig:
     """The configuration in force."""
 

@@ -1,0 +1,1 @@
+"""The command line: ``consultwist <command>``, one module per command."""

@@ -1,0 +1,52 @@
+"""What a command is, and how the program finds it.
+
+A command is a module of this package with a `COMMAND`; a command of two words such as
+``kv get`` is ``kv_get.py``. Modules without a `COMMAND` are passed over.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+import attrs
+
+import consultwist.cli
+
+
+@attrs.frozen
+class Streams:
+    """Where a command reads and writes."""
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+
+@attrs.frozen
+class Command:
+    """One command of the program.
+
+    Attributes:
+        name: its words, such as ``agent`` or ``kv get``.
+        synopsis: one line for the list of commands.
+        run: takes the arguments after the name; returns the exit code.
+        help: the help page.
+    """
+
+    name: str
+    synopsis: str
+    run: Callable[[Sequence[str], Streams], int]
+    help: Callable[[], str]
+
+
+def find_commands() -> dict[str, Command]:
+    """Return all commands by their name, sorted."""
+    found: dict[str, Command] = {}
+    for module in pkgutil.iter_modules(consultwist.cli.__path__):
+        command = getattr(
+            importlib.import_module(f"consultwist.cli.{module.name}"), "COMMAND", None
+        )
+        if isinstance(command, Command):
+            found[command.name] = command
+    return dict(sorted(found.items()))

@@ -1,0 +1,1 @@
+"""User events: firing them and listing the recent ones."""

@@ -1,0 +1,5 @@
+"""User events."""
+
+from consultwist.api.event.http import EventRoutes
+
+routes = EventRoutes()

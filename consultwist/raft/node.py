@@ -5,7 +5,6 @@ batches, messages to the transport, committed entries to the state machine. The
 reactor is never blocked by the disk; long work is cut into pieces.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
@@ -23,7 +22,6 @@ from consultwist.clock import Clock
 from consultwist.driver import CoreDriver
 from consultwist.errors import (
     ConsultwistError,
-    LeadershipLost,
     NotLeader,
     RaftError,
     RaftShutdown,
@@ -39,16 +37,13 @@ from consultwist.raft.interfaces import (
     ISnapshotSink,
 )
 from consultwist.raft.messages import (
-    Entry,
     InstallSnapshot,
-    LogType,
     Message,
     Request,
 )
-from consultwist.raft.proposals import Proposals
+from consultwist.raft.performer import Performer
 from consultwist.raft.settings import RaftSettings
 from consultwist.raft.snapshot_work import SnapshotWork
-from consultwist.raft.state import APPLY_ENTRIES_MAX
 from consultwist.raft.storage.snapshot_files import SnapshotMeta
 
 log = Logger()
@@ -120,18 +115,10 @@ class RaftNode(Service):
         self._fsm = fsm
         self._peers_file = peers_file
         self._core: Raft | None = None
-        self._proposals = Proposals()
         self._dispatching: IDelayedCall | None = None
-        self._applying: tuple[IDelayedCall, list[Entry]] | None = None
-        self._durable = 0
-        self._held: deque[tuple[int, Callable[[], None]]] = deque()
-        self._verifications: dict[int, Deferred[None]] = {}
         self._last_verification = 0
-        self._transfer: Deferred[None] | None = None
-        self._was_leader = False
         self._observers: list[tuple[Callable[[], None], Callable[[], None]]] = []
         self._failure_observers: list[Callable[[Failure], None]] = []
-        self._performers = _performers(self)
 
     # --- life -----------------------------------------------------------------------
 
@@ -155,11 +142,15 @@ class RaftNode(Service):
             self._storage.read,
             self._clock.monotonic(),
         )
-        self._driver = _Driver(self._reactor, self._clock, core, self._perform)
-        self._driver.storage = self._storage
-        self._snapshot_work = SnapshotWork(
+        self._snapshot_work = work = SnapshotWork(
             self._reactor, self._clock, self._storage, self._fsm
         )
+        self._performer = performer = Performer(
+            self, core, self._reactor, self._storage, self._transport, self._fsm, work
+        )
+        self._proposals = performer.proposals
+        self._driver = _Driver(self._reactor, self._clock, core, performer.perform)
+        self._driver.storage = self._storage
         self._storage.start(self._on_durable, self._on_storage_failed)
         self._transport.start(self)
         super().startService()
@@ -184,21 +175,18 @@ class RaftNode(Service):
         super().stopService()
         self._core = None
         self._driver.stop()
-        for call in (self._dispatching, self._applying and self._applying[0]):
-            if call is not None and call.active():
-                call.cancel()
+        if self._dispatching is not None and self._dispatching.active():
+            self._dispatching.cancel()
+        self._dispatching = None
         self._snapshot_work.stop()
-        self._held.clear()
-        self._proposals.fail_after(-1, RaftShutdown())
-        self._fail_verifications(RaftShutdown())
-        self._end_transfer(RaftShutdown())
+        self._performer.stop(RaftShutdown())
         closed: Deferred[None] = self._transport.close()
         return closed.addCallback(lambda _: self._storage.close())
 
     def _on_storage_failed(self, error: BaseException) -> None:
-        self._fail_for_good(Failure(error))
+        self.fail_for_good(Failure(error))
 
-    def _fail_for_good(self, failure: Failure) -> None:
+    def fail_for_good(self, failure: Failure) -> None:
         """Stop after an error that leaves this server unable to keep its promises."""
         log.failure("raft: stopping, the log cannot be continued", failure)
         self.stopService()
@@ -256,7 +244,7 @@ class RaftNode(Service):
 
     def stats(self) -> dict[str, str]:
         """Return what ``consul info`` shows."""
-        pending = 0 if self._applying is None else len(self._applying[1])
+        pending = self._performer.pending
         return stats.stats(self.core, self._clock.monotonic(), pending)
 
     def observe_leadership(
@@ -351,19 +339,20 @@ class RaftNode(Service):
         Raises:
             NotLeader: where it does not lead, also as the Deferred's failure.
         """
-        if len(self._verifications) >= _VERIFICATIONS_MAX:
+        verifications = self._performer.verifications
+        if len(verifications) >= _VERIFICATIONS_MAX:
             raise RaftError("raft: too many reads wait for the leader's verification")
         self._last_verification += 1
         number = self._last_verification
         done: Deferred[None] = Deferred()
-        self._verifications[number] = done
+        verifications[number] = done
         try:
             self.core.verify_leader(number, self._clock.monotonic())
         except ConsultwistError:
-            del self._verifications[number]
+            del verifications[number]
             raise
         self._driver.flush()
-        return done if number in self._verifications else None
+        return done if number in verifications else None
 
     def transfer_leadership(self, server_id: str = "") -> "Deferred[None]":
         """Hand over to a voter, by default the best; fires when another one leads."""
@@ -372,7 +361,7 @@ class RaftNode(Service):
         except ConsultwistError as error:
             return fail(error)
         done: Deferred[None] = Deferred()
-        self._transfer = done
+        self._performer.transfer = done
         self._driver.flush()
         return done
 
@@ -425,146 +414,21 @@ class RaftNode(Service):
     def _on_durable(self, sequence: int) -> None:
         if self._core is None:
             return
-        self._durable = sequence
         if self._proposals.gathered and self._dispatching is None:
             # First keep the disk busy, then answer.
             self._dispatch()
         self._core.persisted(sequence, self._clock.monotonic())
-        while self._held and self._held[0][0] <= sequence:
-            self._held.popleft()[1]()
+        self._performer.release(sequence)
         self._driver.flush()
         if self._peers_file is not None:
             # Its order is in the log now.
             self._peers_file.unlink(missing_ok=True)
             self._peers_file = None
 
-    def _hold(self, sequence: int, perform: Callable[[], None]) -> None:
-        if sequence <= self._durable:
-            perform()
-        else:
-            self._held.append((sequence, perform))
-
-    # --- actions --------------------------------------------------------------------
-
-    def _perform(self, action: actions.Action) -> None:
-        if self._core is not None:
-            self._performers[type(action)](action)
-
-    def _send(self, action: actions.Send) -> None:
-        self._transport.send(action.ticket, action.peer, action.request)
-
-    def _send_after_persist(self, action: actions.SendAfterPersist) -> None:
-        ticket, peer, request = action.ticket, action.peer, action.request
-        self._hold(action.sequence, lambda: self._transport.send(ticket, peer, request))
-
-    def _send_snapshot(self, action: actions.SendSnapshot) -> None:
-        self._snapshot_work.send(self._transport, self, action)
-
-    def _reply(self, action: actions.Reply) -> None:
-        self._snapshot_work.discard(action.source)
-        action.source.answer(action.response, action.error)
-
-    def _reply_after_persist(self, action: actions.ReplyAfterPersist) -> None:
-        self._snapshot_work.discard(action.source)
-        source, response = action.source, action.response
-        self._hold(action.sequence, lambda: source.answer(response, ""))
-
-    def _apply(self, action: actions.Apply) -> None:
-        if len(action.entries) < APPLY_ENTRIES_MAX:
-            self._apply_now(action.entries)
-            return
-        # There is a backlog: let others have their turn between its batches.
-        call = self._reactor.callLater(0, self._apply_pending)
-        self._applying = (call, action.entries)
-
-    def _apply_pending(self) -> None:
-        if self._applying is not None:
-            call, entries = self._applying
-            if call.active():
-                call.cancel()
-            self._applying = None
-            self._apply_now(entries)
-            self._driver.flush()
-
-    def _apply_now(self, entries: list[Entry]) -> None:
-        commands = [entry for entry in entries if entry.type == LogType.COMMAND]
-        try:
-            results = self._fsm.apply_batch(commands) if commands else []
-        except Exception:
-            self._fail_for_good(Failure())
-            return
-        self.core.applied(entries[-1].index)
-        answers = zip((entry.index for entry in commands), results, strict=True)
-        self._proposals.answer(answers)
-        if len(commands) < len(entries):
-            others = (e.index for e in entries if e.type != LogType.COMMAND)
-            self._proposals.answer((index, None) for index in others)
-
-    def _restore_snapshot(self, action: actions.RestoreSnapshot) -> None:
-        self._apply_pending()
-        installed = self._snapshot_work.install(action.source)
-        request, configuration = action.request, action.configuration
-
-        def end(success: bool) -> None:
-            if self._core is not None:
-                self._core.snapshot_installed(request, configuration, success=success)
-                self._driver.flush()
-
-        installed.addCallback(end)
-
-    def _take_snapshot(self, _: actions.TakeSnapshot) -> None:
-        self.take_snapshot().addErrback(
-            lambda failure: log.warn(
-                "raft: no snapshot was taken: {error}", error=failure.value
-            )
-        )
-
-    def _role_changed(self, action: actions.RoleChanged) -> None:
-        is_leader = action.role is actions.RoleName.LEADER
-        log.info(
-            "raft: {role} in term {term}, the leader is {leader}",
-            role=action.role.value.lower(),
-            term=action.term,
-            leader=action.leader or "unknown",
-        )
-        if self._was_leader and not is_leader:
-            self._was_leader = False
-            self._lead_lost()
-        elif is_leader and not self._was_leader:
-            self._was_leader = True
-            for gained, _ in self._observers:
-                _call(gained)
-
-    def _lead_lost(self) -> None:
-        commit_index = self.core.state.log.commit_index
-        self._proposals.fail_after(commit_index, LeadershipLost())
-        self._fail_verifications(NotLeader())
-        for _, lost in self._observers:
-            _call(lost)
-
-    def _fail_verifications(self, error: ConsultwistError) -> None:
-        failed, self._verifications = self._verifications, {}
-        for done in failed.values():
-            done.errback(error)
-
-    def _leader_verified(self, action: actions.LeaderVerified) -> None:
-        for number in action.requests:
-            done = self._verifications.pop(number, None)
-            if done is not None:
-                done.callback(None)
-
-    def _transfer_ended(self, action: actions.TransferEnded) -> None:
-        self._end_transfer(RaftError(action.error) if action.error else None)
-
-    def _end_transfer(self, error: RaftError | None) -> None:
-        done, self._transfer = self._transfer, None
-        if done is not None and error is None:
-            done.callback(None)
-        elif done is not None:
-            done.errback(error)
-
-    def _configuration_changed(self, action: actions.ConfigurationChanged) -> None:
-        log.info("raft: {change}", change=action.describe())
+    def leadership_changed(self, *, gained: bool) -> None:
+        """Tell the observers of leadership."""
+        for on_gained, on_lost in self._observers:
+            _call(on_gained if gained else on_lost)
 
     # --- the transport --------------------------------------------------------------
 
@@ -613,29 +477,6 @@ class RaftNode(Service):
         if self._core is not None:
             self._core.leader_unreachable(address, self._clock.monotonic())
             self._driver.flush()
-
-
-def _performers(node: RaftNode) -> dict[type, Callable[[Any], None]]:
-    write = node._storage.write
-    return {
-        actions.PersistState: write,
-        actions.PersistEntries: write,
-        actions.TruncateLog: write,
-        actions.ResetLog: write,
-        actions.CompactLog: write,
-        actions.Send: node._send,
-        actions.SendAfterPersist: node._send_after_persist,
-        actions.SendSnapshot: node._send_snapshot,
-        actions.Reply: node._reply,
-        actions.ReplyAfterPersist: node._reply_after_persist,
-        actions.Apply: node._apply,
-        actions.RestoreSnapshot: node._restore_snapshot,
-        actions.TakeSnapshot: node._take_snapshot,
-        actions.RoleChanged: node._role_changed,
-        actions.ConfigurationChanged: node._configuration_changed,
-        actions.LeaderVerified: node._leader_verified,
-        actions.TransferEnded: node._transfer_ended,
-    }
 
 
 def _call(observer: Callable[[], None]) -> None:

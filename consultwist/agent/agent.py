@@ -106,7 +106,7 @@ class Agent(MultiService):
             ),
             config.ae_interval,
         )
-        self.events = UserEvents(host, config)
+        self.events = UserEvents(host, config, self.local_state)
 
     def join_cluster(self, delegate: IClusterDelegate) -> None:
         """Take the delegate, and make the interfaces; call once, before starting."""
@@ -127,7 +127,8 @@ class Agent(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop all children, the interfaces first."""
         self.local_state.stop()
-        return super().stopService()
+        stopped: Deferred[None] = super().stopService()
+        return stopped
 
     # --- IAgent ----------------------------------------------------------------------
 

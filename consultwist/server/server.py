@@ -24,6 +24,7 @@ from consultwist.raft.node import RaftNode
 from consultwist.rpc.dispatch import Dispatcher, Method
 from consultwist.server.apply import RaftApply
 from consultwist.server.blocking import BlockingQueries, Parkable
+from consultwist.server.bootstrap import bootstrap_alone
 from consultwist.server.coordinate_updates import CoordinateUpdates
 from consultwist.server.endpoint import Call, Endpoint
 from consultwist.server.forwarding import Forwarder
@@ -109,10 +110,17 @@ class Server(MultiService):
         )
         self._call = Call(self, queries, ALLOW_ALL)
 
+    def startService(self) -> None:
+        """Recover the state, and begin a cluster where that is this server's part."""
+        super().startService()
+        if self.config.bootstrap or self.config.bootstrap_expect == 1:
+            bootstrap_alone(self.raft)
+
     def stopService(self) -> Deferred[None]:
         """Stop leading and close the log."""
         self._routines.lost()
-        return super().stopService()
+        stopped: Deferred[None] = super().stopService()
+        return stopped
 
     # --- IClusterDelegate -----------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The network interfaces of an agent."""
 
+from consultwist.dns.interface import DNSInterface
 from consultwist.http.interface import HTTPInterface
 
-http = HTTPInterface()
+dns, http = DNSInterface(), HTTPInterface()

@@ -12,7 +12,6 @@ from consultwist.acl.authorizer import FILTERED, Authorizer
 from consultwist.api.agent.maintenance import read_enable
 from consultwist.api.agent.shapes import (
     agent_service,
-    filterable_service,
     full_check,
 )
 from consultwist.errors import BadRequest, ConsultwistError, NotFound
@@ -55,7 +54,7 @@ class AgentServices:
         services = self.agent.local_state.services()
         expression = request.query.get("filter", "")
         if expression:
-            accepts = compile_filter(expression, filterable_service())
+            accepts = compile_filter(expression, NodeService)
             services = {k: s for k, s in services.items() if accepts(s)}
         return {key: agent_service(services[key]) for key in sorted(services)}
 

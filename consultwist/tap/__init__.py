@@ -1,0 +1,1 @@
+"""The programs: twistd commands and what they build."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from consultwist.wire.json_number import json_number
 from consultwist.wire.struct import Struct
 from consultwist.wire.time import Time
 
@@ -38,22 +39,26 @@ def prettify(data: bytes) -> bytes:
     return msgspec.json.format(data, indent=4) + b"\n"
 
 
-def _to_plain(value: object) -> object:
+def _to_plain(value: Any) -> Any:
     # msgspec would encode a Struct by itself, without its options.
+    kind = value.__class__
+    if kind is list or kind is tuple:
+        return [
+            item.to_plain() if isinstance(item, Struct) else _to_plain(item)
+            for item in value
+        ]
     if isinstance(value, Struct):
         return value.to_plain()
-    if isinstance(value, list):
-        return [_to_plain(item) for item in value]
-    if isinstance(value, dict):
+    if kind is dict:
         return {key: _to_plain(item) for key, item in value.items()}
-    return value
+    return json_number(value) if kind is float else value
 
 
 def escape(data: bytes) -> bytes:
     """Return JSON in which what Go does not write as it is has become escapes."""
     # These characters stand in JSON only inside strings.
-    for character, replacement in _ASCII_ESCAPES:
-        if character in data:
+    if b"<" in data or b">" in data or b"&" in data:
+        for character, replacement in _ASCII_ESCAPES:
             data = data.replace(character, replacement)
     if not data.isascii():
         for character, replacement in _OTHER_ESCAPES:

@@ -5,6 +5,7 @@ written. What is read keeps its bytes: turning them into text is for the field t
 knows what it holds (`wire.struct`).
 """
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,15 +27,6 @@ def pack(value: object) -> bytes:
     """Return the old-dialect encoding of plain values; text keeps odd bytes."""
     packed: bytes = _packer.pack(value)
     return packed
-
-
-def array_header(count: int) -> bytes:
-    """Return the bytes that begin an array of so many values."""
-    if count < 16:
-        return bytes((0x90 | count,))
-    if count < 0x10000:
-        return b"\xdc" + count.to_bytes(2, "big")
-    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def unpack(data: bytes | memoryview) -> Any:
@@ -121,3 +113,21 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [plain(item, depth + 1) for item in value]
     return value
+
+
+def map_header(count: int) -> bytes:
+    """Return what stands before the pairs of a map."""
+    return _header(count, 0x80, 0xDE, 0xDF)
+
+
+def array_header(count: int) -> bytes:
+    """Return what stands before the items of an array."""
+    return _header(count, 0x90, 0xDC, 0xDD)
+
+
+def _header(count: int, fix: int, short: int, long: int) -> bytes:
+    if count < 16:
+        return bytes([fix | count])
+    if count < 65536:
+        return struct.pack(">BH", short, count)
+    return struct.pack(">BI", long, count)

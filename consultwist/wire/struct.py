@@ -31,6 +31,7 @@ import msgspec
 from consultwist import durations
 from consultwist.errors import WireError
 from consultwist.wire import msgpack
+from consultwist.wire.json_number import json_any, json_number
 from consultwist.wire.time import ZERO_TIME, Time
 
 _WORDS = """
@@ -128,7 +129,18 @@ class Struct(msgspec.Struct, kw_only=True, gc=False, **_FROZEN):
 
     def to_plain(self) -> dict[str, Any]:
         """Return the map that JSON shows: field order, options applied."""
-        return _coder(type(self)).plain(self)
+        cls = type(self)
+        plain = _coder(cls).plain
+        if "to_plain" in cls.__dict__:
+            # From now on the generated function is the method; see __init_subclass__.
+            cls.to_plain = plain  # type: ignore[method-assign,assignment]
+        return plain(self)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Each class gets its own, so that a generated one is never inherited.
+        if "to_plain" not in cls.__dict__:
+            cls.to_plain = Struct.to_plain  # type: ignore[method-assign]
 
 
 class FieldSpec(msgspec.Struct, frozen=True):
@@ -207,7 +219,7 @@ def _coder(cls: type[Struct]) -> _Coder:
         coder = _Coder(
             decode=_make_decoder(cls, specs),
             encode=_make_encoder(specs),
-            plain=_make_plain(specs),
+            plain=_make_plain(cls, specs),
             has_single=_has_single(cls, set()),
         )
         _coders[cls] = coder
@@ -348,6 +360,8 @@ def _make_encoder(specs: tuple[FieldSpec, ...]) -> Callable[[Any], dict[str, Any
 
 def _encode_expression(hint: Any, var: str, call: str = "to_raw") -> str:
     hint, optional = without_none(hint)
+    if call == "to_plain" and hint in (float, Any):
+        return f"{'json_any' if hint is Any else 'json_number'}({var})"
     if hint in (str, bytes, int, float, bool, Any):
         return var
     if hint is Time:
@@ -367,38 +381,45 @@ def _encode_expression(hint: Any, var: str, call: str = "to_raw") -> str:
     return f"(None if {var} is None else {text})" if optional else text
 
 
-def _make_plain(specs: tuple[FieldSpec, ...]) -> Callable[[Any], dict[str, Any]]:
+def _make_plain(
+    cls: type[Struct], specs: tuple[FieldSpec, ...]
+) -> Callable[[Any], dict[str, Any]]:
     shown = [spec for spec in specs if spec.json != "-"]
-    always = [spec for spec in shown if not spec.omit_empty]
-    if len(always) == len(shown):
-        parts = [f"{s.json!r}: {_plain_expression(s)}" for s in shown]
-        source = f"def generated(o):\n    return {{{', '.join(parts)}}}"
-        return typing.cast(
-            Callable[[Any], dict[str, Any]],
-            _compile(source, {"render": durations.render}),
-        )
-    lines = ["def generated(o):", "    m = {}"]
-    namespace: dict[str, Any] = {"render": durations.render}
-    for spec in shown:
-        line = f"m[{spec.json!r}] = {_plain_expression(spec)}"
-        if spec.omit_empty:
-            line = f"if {_nonzero_expression(spec)}: {line}"
-        lines.append("    " + line)
+    # The fields before the first that may be left out come in one display.
+    first = next((i for i, s in enumerate(shown) if s.omit_empty), len(shown))
+    parts = [f"{s.json!r}: {_plain_expression(s)}" for s in shown[:first]]
+    lines = ["def generated(o):", f"    m = {{{', '.join(parts)}}}"]
+    for spec in shown[first:]:
+        # As Go's omitempty: a struct that is no pointer is never empty.
+        test = f"if o.{spec.attribute}: " if spec.omit_empty else ""
+        lines.append(f"    {test}m[{spec.json!r}] = {_plain_expression(spec)}")
     lines.append("    return m")
-    return typing.cast(
-        Callable[[Any], dict[str, Any]], _compile("\n".join(lines), namespace)
-    )
+    namespace: dict[str, Any] = {
+        "render": durations.render,
+        "json_any": json_any,
+        "json_number": json_number,
+    }
+    plain: Any = _compile("\n".join(lines), namespace)
+    if sum(spec.omit_empty for spec in shown) < _MOSTLY_EMPTY:
+        return typing.cast(Callable[[Any], dict[str, Any]], plain)
+    zero = cls()
+
+    def plain_unless_zero(o: Any) -> dict[str, Any]:
+        return dict(zero_plain) if o == zero else plain(o)
+
+    zero_plain = plain(zero)
+    return plain_unless_zero
+
+
+#: Records with so many fields that may be left out are compared with the empty one
+#: first, which most of them are: definitions of checks, proxies.
+_MOSTLY_EMPTY = 5
 
 
 def _plain_expression(spec: FieldSpec) -> str:
     if spec.text:
         return f"render(o.{spec.attribute})"
     return _encode_expression(spec.type, f"o.{spec.attribute}", "to_plain")
-
-
-def _nonzero_expression(spec: FieldSpec) -> str:
-    # As Go's omitempty: a struct that is no pointer is never empty.
-    return f"o.{spec.attribute}"
 
 
 # --- checks on what was read --------------------------------------------------------
@@ -449,7 +470,7 @@ def _pack_exactly(value: Any, out: list[bytes], *, single: bool = False) -> None
     """Pack recursively; msgpack's packer knows one float width for all."""
     if isinstance(value, Struct):
         specs = sorted(field_specs(type(value)), key=lambda spec: spec.go.encode())
-        out.append(_map_header(len(specs)))
+        out.append(msgpack.map_header(len(specs)))
         for spec in specs:
             out.append(msgpack.pack(spec.go))
             _pack_exactly(getattr(value, spec.attribute), out, single=spec.single)
@@ -458,29 +479,13 @@ def _pack_exactly(value: Any, out: list[bytes], *, single: bool = False) -> None
     elif isinstance(value, Time):
         out.append(msgpack.pack(value.to_raw()))
     elif isinstance(value, list):
-        out.append(_array_header(len(value)))
+        out.append(msgpack.array_header(len(value)))
         for item in value:
             _pack_exactly(item, out)
     elif isinstance(value, dict):
-        out.append(_map_header(len(value)))
+        out.append(msgpack.map_header(len(value)))
         for key, item in value.items():
             out.append(msgpack.pack(key))
             _pack_exactly(item, out)
     else:
         out.append(msgpack.pack(value))
-
-
-def _map_header(count: int) -> bytes:
-    return _header(count, 0x80, 0xDE, 0xDF)
-
-
-def _array_header(count: int) -> bytes:
-    return _header(count, 0x90, 0xDC, 0xDD)
-
-
-def _header(count: int, fix: int, short: int, long: int) -> bytes:
-    if count < 16:
-        return bytes([fix | count])
-    if count < 65536:
-        return binary.pack(">BH", short, count)
-    return binary.pack(">BI", long, count)

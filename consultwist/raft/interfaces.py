@@ -135,6 +135,9 @@ class IRaftTransport(Interface):
     ) -> None:
         """Send a snapshot from an `ISnapshotSource`, which is closed at the end."""
 
+    def keep(addresses: "list[str]") -> None:
+        """Let go of streams to all other addresses, as far as nothing is under way."""
+
     def probe(address: str) -> None:
         """Try whether an address takes streams; if it refuses, tell the receiver."""
 

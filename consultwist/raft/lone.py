@@ -33,6 +33,9 @@ class LoneTransport:
         source.close()
         self._receiver.request_failed(ticket, unsupported=False)
 
+    def keep(self, addresses: list[str]) -> None:
+        """Keep streams to nobody."""
+
     def probe(self, address: str) -> None:
         """Find nobody there."""
 

@@ -242,3 +242,5 @@ class Performer:
 
     def _configuration_changed(self, action: actions.ConfigurationChanged) -> None:
         log.info("raft: {change}", change=action.describe())
+        servers = action.configuration.servers
+        self._transport.keep([server.address for server in servers])

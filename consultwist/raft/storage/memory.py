@@ -112,6 +112,11 @@ class MemoryStorage:
         """Whether a write is under way."""
         return self._pending is not None
 
+    @property
+    def under_way(self) -> int:
+        """How many writes are in the batch under way."""
+        return len(self._under_way)
+
     def open(self) -> Recovered:
         """Return what the disk holds."""
         return self.disk.recovered()
@@ -181,8 +186,10 @@ class MemoryStorage:
         self.crash()
         return succeed(None)
 
-    def crash(self) -> None:
-        """Lose what is not durable."""
+    def crash(self, kept: int = 0) -> None:
+        """Lose what is not durable, but for the first writes of the batch under way."""
+        for write in self._under_way[:kept]:
+            self.disk.write(write)
         if self._pending is not None and self._pending.active():
             self._pending.cancel()
         self._pending = None

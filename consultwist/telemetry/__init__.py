@@ -1,1 +1,1 @@
-"""What an agent tells about itself: metrics and log lines."""
+"""Metrics: counting what the agent does, and showing it to those who watch it."""

@@ -1,6 +1,6 @@
 """Looking into a Deferred without a reactor, in the manner of trial's test case."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -19,7 +19,7 @@ def result_of(deferred: Deferred[T]) -> T:
 
 
 def failure_of(
-    deferred: Deferred[object], *kinds: type[BaseException]
+    deferred: Deferred[Any], *kinds: type[BaseException]
 ) -> BaseException:
     """Return the exception that a Deferred has failed with, which is of these kinds."""
     results = _results(deferred)
@@ -31,7 +31,7 @@ def failure_of(
     return failure.value
 
 
-def no_result_of(deferred: Deferred[object]) -> None:
+def no_result_of(deferred: Deferred[Any]) -> None:
     """Insist that a Deferred has no result yet; it stays usable."""
     results: list[object] = []
 

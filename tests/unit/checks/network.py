@@ -7,8 +7,10 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost, getConnectError
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "checks"
 PROBES = json.loads((VECTORS / "probes.json").read_text())
@@ -38,11 +40,20 @@ SERVED_PORTS = (7601, 7602)
 _ADDRESSES = {"localhost": ("127.0.0.1", "::1")}
 
 
+@implementer(IHostnameResolver)
 class Resolver:
     """Knows one name."""
 
-    def resolveHostName(self, receiver: Any, name: str) -> Any:  # noqa: N802
+    def resolveHostName(  # noqa: N802 - Twisted's name
+        self,
+        resolutionReceiver: Any,  # noqa: N803
+        hostName: str,  # noqa: N803
+        portNumber: int = 0,  # noqa: N803
+        addressTypes: Any = None,  # noqa: N803
+        transportSemantics: str = "TCP",  # noqa: N803
+    ) -> Any:
         """Answer at once."""
+        receiver, name = resolutionReceiver, hostName
         receiver.resolutionBegan(None)
         for address in _ADDRESSES.get(name, ()):
             kind = IPv6Address if ":" in address else IPv4Address
@@ -72,7 +83,8 @@ class Network:
             elif port != HANGING_PORT:
                 number = 101 if host == "255.255.255.255" else 111
                 failed = getConnectError((number, "refused"))
-                factory.clientConnectionFailed(None, Failure(failed))
+                connector: Any = self._reactor.connectors[self._done - 1]
+                factory.clientConnectionFailed(connector, Failure(failed))
 
     def _answer(self, host: str, port: int, factory: Any) -> None:
         protocol = factory.buildProtocol(IPv4Address("TCP", host, port))

@@ -1,5 +1,7 @@
 """Script checks map exit codes, keep the tail of the output, and kill at timeouts."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from twisted.internet.defer import CancelledError
@@ -40,7 +42,7 @@ class Starter:
 
 def make_probe(host, starter, **fields):
     """Make a probe of a script."""
-    values = {"script_args": ["x"], "output_max_size": 4096} | fields
+    values: dict[str, Any] = {"script_args": ["x"], "output_max_size": 4096} | fields
     return ScriptProbe(CheckType(**values), host, starter)
 
 

@@ -1,0 +1,239 @@
+"""The log in Consul's form: names, levels and lines that its users' tools know."""
+
+import json
+import sys
+import syslog
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    eventAsText,
+    formatEvent,
+    globalLogBeginner,
+    globalLogPublisher,
+)
+from zope.interface import implementer
+
+from consultwist.config.runtime import LoggingConfig
+from consultwist.errors import ConfigError
+from consultwist.tap.log_file import RotatingLogFile
+
+#: Twisted's levels by weight, under Consul's names. Trace is what Twisted itself says.
+TRACE, DEBUG, INFO, WARN, ERROR = range(5)
+_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
+_WEIGHTS = {
+    LogLevel.debug: DEBUG,
+    LogLevel.info: INFO,
+    LogLevel.warn: WARN,
+    LogLevel.error: ERROR,
+    LogLevel.critical: ERROR,
+}
+_THRESHOLDS = {
+    "trace": TRACE,
+    "debug": DEBUG,
+    "info": INFO,
+    "warn": WARN,
+    "err": ERROR,
+    "error": ERROR,
+}
+
+#: Our packages under the names that Consul's parts have in its log.
+_PARTS = {
+    "agent": "agent",
+    "api": "agent.http",
+    "checks": "agent",
+    "dns": "agent.dns",
+    "gossip": "agent.serf",
+    "http": "agent.http",
+    "raft": "agent.server.raft",
+    "server": "agent.server",
+    "tap": "agent",
+    "telemetry": "agent.telemetry",
+}
+
+_SYSLOG_LEVELS = (
+    syslog.LOG_DEBUG,
+    syslog.LOG_DEBUG,
+    syslog.LOG_INFO,
+    syslog.LOG_WARNING,
+    syslog.LOG_ERR,
+)
+
+
+def weight(event: LogEvent) -> int:
+    """Return how important an event is, from `TRACE` to `ERROR`."""
+    found = _WEIGHTS.get(event.get("log_level"), INFO)
+    if found <= INFO and event.get("log_namespace", "").startswith("twisted"):
+        return TRACE
+    return found
+
+
+def part_name(namespace: str) -> str:
+    """Return the name of the part of the agent that a logger belongs to."""
+    words = namespace.split(".")
+    if words[0] == "consultwist" and len(words) > 1:
+        return _PARTS.get(words[1], f"agent.{words[1]}")
+    return namespace
+
+
+def format_line(event: LogEvent) -> str:
+    """Return an event as a line of text, without its end."""
+    name = f"[{_NAMES[weight(event)]}]"
+    return f"{_stamp(event)} {name:<7} {_origin(event)}: {_message(event)}"
+
+
+def format_json(event: LogEvent) -> str:
+    """Return an event as a JSON object on one line, as ``-log-json`` asks."""
+    return json.dumps(
+        {
+            "@level": _NAMES[weight(event)].lower(),
+            "@message": _message(event),
+            "@module": _origin(event),
+            "@timestamp": _stamp(event),
+        }
+    )
+
+
+def _origin(event: LogEvent) -> str:
+    return part_name(event.get("log_namespace", "agent"))
+
+
+def _message(event: LogEvent) -> str:
+    if "log_failure" in event:
+        return eventAsText(event, includeTimestamp=False, includeSystem=False)
+    return formatEvent(event)
+
+
+def _stamp(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes events from a level on as lines to somewhere."""
+
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        flush: Callable[[], object],
+        threshold: int,
+        *,
+        as_json: bool = False,
+    ) -> None:
+        self._write = write
+        self._flush = flush
+        self.threshold = threshold
+        self._as_json = as_json
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write an event, if it is important enough."""
+        if weight(event) < self.threshold:
+            return
+        line = format_json(event) if self._as_json else f"    {format_line(event)}"
+        try:
+            self._write(line + "\n")
+            self._flush()
+        except (OSError, ValueError):
+            # Nobody reads any more; an agent does not end for want of a listener.
+            return
+
+
+@implementer(ILogObserver)
+class SyslogObserver:
+    """Sends events from a level on to the system's log."""
+
+    def __init__(self, facility: str, threshold: int) -> None:
+        number = getattr(syslog, f"LOG_{facility.upper()}", None)
+        if not isinstance(number, int):
+            raise ConfigError(f"invalid syslog facility: {facility}")
+        syslog.openlog("consultwist", syslog.LOG_PID, number)
+        self.threshold = threshold
+
+    def __call__(self, event: LogEvent) -> None:
+        """Send an event, if it is important enough."""
+        level = weight(event)
+        if level >= self.threshold:
+            line = f"{_origin(event)}: {_message(event)}".replace("\0", "")
+            syslog.syslog(_SYSLOG_LEVELS[level], line)
+
+
+def threshold(level: str) -> int:
+    """Return the weight from which on a log level wants events."""
+    return _THRESHOLDS.get(level.lower(), INFO)
+
+
+class AgentLog:
+    """Where the agent's log goes; its level may change while the agent runs."""
+
+    def __init__(
+        self, config: LoggingConfig, stdout: TextIO | None, wall: Callable[[], float]
+    ) -> None:
+        """Open what the configuration names.
+
+        Args:
+            config: the settings.
+            stdout: where lines go, too, if anywhere.
+            wall: the wall clock.
+
+        Raises:
+            ConfigError: where a log file cannot be written.
+        """
+        level = threshold(config.log_level)
+        self._observers: list[LineObserver | SyslogObserver] = []
+        if stdout is not None:
+            self._add_lines(stdout.write, stdout.flush, level, config)
+        if config.log_file_path:
+            file = _open_log_file(config, wall)
+            self._add_lines(file.write, file.flush, level, config)
+        if config.enable_syslog:
+            self._observers.append(SyslogObserver(config.syslog_facility, level))
+
+    def _add_lines(
+        self,
+        write: Callable[[str], object],
+        flush: Callable[[], object],
+        level: int,
+        config: LoggingConfig,
+    ) -> None:
+        self._observers.append(
+            LineObserver(write, flush, level, as_json=config.log_json)
+        )
+
+    def begin(self) -> None:
+        """Take over the log of the whole program."""
+        globalLogBeginner.beginLoggingTo(
+            self._observers, redirectStandardIO=False, discardBuffer=True
+        )
+
+    def join(self) -> None:
+        """Write beside the log that the program has already."""
+        for observer in self._observers:
+            globalLogPublisher.addObserver(observer)
+
+    def set_level(self, level: str) -> None:
+        """Change from which level on events are written."""
+        for observer in self._observers:
+            observer.threshold = threshold(level)
+
+
+def _open_log_file(config: LoggingConfig, wall: Callable[[], float]) -> RotatingLogFile:
+    try:
+        return RotatingLogFile(
+            config.log_file_path,
+            size_max=config.log_rotate_bytes,
+            duration_s=config.log_rotate_duration,
+            files_max=config.log_rotate_max_files,
+            wall=wall,
+        )
+    except OSError as error:
+        raise ConfigError(f"Failed to setup logging: {error}") from None
+
+
+def announce(text: str, stream: TextIO = sys.stdout) -> None:
+    """Tell whoever started the agent how far it is, outside the log."""
+    print(text, file=stream, flush=True)

@@ -1,0 +1,104 @@
+"""``consultwist agent``: run the program in the foreground until it ends."""
+
+import time
+from functools import partial
+from typing import Any, TextIO
+
+import consultwist
+from consultwist.clock import SystemClock
+from consultwist.config.flags import ParsedFlags
+from consultwist.config.runtime import RuntimeConfig
+from consultwist.errors import ConfigError
+from consultwist.tap.build import Prepared, build_agent_service, prepare
+from consultwist.tap.logging import AgentLog, announce
+from consultwist.tap.program import Program
+
+
+def run_agent(flags: ParsedFlags, stdout: TextIO, stderr: TextIO) -> int:
+    """Run an agent as the command line says; returns the exit code of the process."""
+    try:
+        prepared = prepare(flags)
+    except ConfigError as error:
+        announce(f"==> {error}", stderr)
+        return 1
+    from twisted.internet import reactor  # noqa: PLC0415 - installs it
+
+    use_monotonic_time(reactor)
+    try:
+        agent_log = AgentLog(prepared.config.logging, stdout, SystemClock().wall)
+    except ConfigError as error:
+        prepared.release()
+        announce(f"==> {error}", stderr)
+        return 1
+    announce(banner(prepared.config), stdout)
+    agent_log.begin()
+    program = make_program(reactor, prepared, partial(announce, stream=stdout))
+    return _run(reactor, program)
+
+
+def use_monotonic_time(reactor: Any) -> None:
+    """Let the reactor schedule by a clock that is never set back.
+
+    Twisted schedules by the wall clock; when that is set back by an hour, timers
+    would stand still for an hour. Call it before anything is scheduled.
+    """
+    reactor.seconds = time.monotonic
+
+
+def make_program(reactor: Any, prepared: Prepared, tell: Any) -> Program:
+    """Return the program of an agent, not started yet."""
+    return Program(
+        reactor,
+        prepared,
+        partial(build_agent_service, prepared, reactor),
+        tell,
+    )
+
+
+def _run(reactor: Any, program: Program) -> int:
+    reactor.addSystemEventTrigger("before", "shutdown", program.stopService)
+    program.startService()
+    reactor.run()
+    return program.exit_code
+
+
+def banner(config: RuntimeConfig) -> str:
+    """Return what is said before the log begins."""
+    segment = "<all>" if config.server_mode else config.segment_name
+    ports = (
+        f"HTTP: {config.http_port}, HTTPS: {config.https_port}, "
+        f"gRPC: {config.grpc_port}, DNS: {config.dns_port}"
+    )
+    incoming = config.verify_incoming or config.verify_incoming_rpc
+    rows = {
+        "Version": f"'{config.version}' (consultwist {consultwist.__version__})",
+        "Node ID": f"'{config.node_id}'",
+        "Node name": f"'{config.node_name}'",
+        "Datacenter": f"'{config.datacenter}' (Segment: '{segment}')",
+        "Server": f"{_go(config.server_mode)} (Bootstrap: {_go(config.bootstrap)})",
+        "Client Addr": f"[{' '.join(config.client_addrs)}] ({ports})",
+        "Cluster Addr": (
+            f"{config.advertise_addr_lan} "
+            f"(LAN: {config.serf_port_lan}, WAN: {config.serf_port_wan})"
+        ),
+        "Encrypt": (
+            f"Gossip: {_go(bool(config.encrypt_key))}, "
+            f"TLS-Outgoing: {_go(config.verify_outgoing)}, "
+            f"TLS-Incoming: {_go(incoming)}, "
+            f"Auto-Encrypt-TLS: {_go(config.auto_encrypt_tls)}"
+        ),
+    }
+    lines = [f"{name:>18}: {value}" for name, value in rows.items()]
+    return "\n".join(
+        [
+            "==> Starting Consul agent...",
+            *lines,
+            "",
+            "==> Log data will now stream in as it occurs:",
+            "",
+        ]
+    )
+
+
+def _go(value: bool) -> str:
+    return "true" if value else "false"

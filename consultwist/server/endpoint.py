@@ -88,7 +88,8 @@ class Endpoint:
     def methods(self) -> Iterator[Method]:
         """Yield the methods that the class declares."""
         for attribute in sorted(dir(type(self))):
-            declaration = getattr(getattr(type(self), attribute), _MARK, None)
+            function = getattr(type(self), attribute, None)
+            declaration = getattr(function, _MARK, None)
             if declaration is not None:
                 yield Method(
                     name=f"{self.service or self.name}.{declaration.name}",

@@ -22,7 +22,9 @@ from consultwist.errors import NoPathToDatacenter, PermissionDenied
 from consultwist.interfaces import IStateTable
 from consultwist.rpc.dispatch import Dispatcher
 from consultwist.server.blocking import BlockingQueries
+from consultwist.server.coordinate_updates import CoordinateUpdates
 from consultwist.server.endpoint import Call, Endpoint
+from consultwist.server.session_timers import SessionTimers
 from consultwist.state.fsm import FSM, CommittedEntry
 from consultwist.state.lock_delay import LockDelays
 from consultwist.state.store import Store
@@ -154,9 +156,13 @@ class LocalServer:
         self.reactor = ReactorClock()
         self.clock = VirtualTime(self.reactor)
         self.rng = random.Random(1)  # noqa: S311 - repeatable, not secret
-        self.config = SimpleNamespace(datacenter=DATACENTER, node_name="server-1")
+        self.config = SimpleNamespace(
+            datacenter=DATACENTER, node_name="server-1", session_ttl_min=10.0
+        )
         self.lock_delays = LockDelays(self.clock)
         self.store.subscribe(self.lock_delays.observe)
+        self.session_timers = SessionTimers(self.reactor, self.clock)
+        self.coordinate_updates = CoordinateUpdates(self.reactor)
         self.authorizer: Authorizer = ALLOW_ALL
         self.commands: list[tuple[int, Struct]] = []
         self._dispatcher = Dispatcher(
@@ -174,6 +180,13 @@ class LocalServer:
     def is_leader(self) -> bool:
         """Tell that this server leads."""
         return True
+
+    def read_meta(self) -> tuple[bool, int]:
+        """Tell that a leader is known, and was heard just now."""
+        return True, 0
+
+    def ensure_consistent(self) -> None:
+        """Be sure to lead."""
 
     def raft_apply(self, message_type: int, request: Struct) -> Deferred[Any]:
         """Apply a command at once; fails where the state machine refuses it."""

@@ -86,11 +86,13 @@ class _Compiler:
     def compile(self) -> list[_Code]:
         code = self._alternatives()
         if self._at < len(self._text):
-            raise self._broken()
+            raise self._broken("unexpected )", 0)
         return [*code, (_MATCH, None, 0)]
 
-    def _broken(self) -> BadRequest:
-        return BadRequest("error parsing regexp")
+    def _broken(self, what: str, start: int, end: int | None = None) -> BadRequest:
+        """Return an error in RE2's words, which show the part that is wrong."""
+        part = self._text[start:end]
+        return BadRequest(f"error parsing regexp: {what}: `{part}`")
 
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]
@@ -98,7 +100,7 @@ class _Compiler:
     def _take(self) -> str:
         char = self._peek()
         if not char:
-            raise self._broken()
+            raise self._broken("unexpected end", 0)
         self._at += 1
         return char
 
@@ -111,7 +113,7 @@ class _Compiler:
     def _alternatives(self) -> list[_Code]:
         self._depth += 1
         if self._depth > _DEPTH_MAX:
-            raise self._broken()
+            raise self._broken("expression nests too deeply", 0)
         code = self._sequence()
         while self._skip("|"):
             other = self._sequence()
@@ -138,11 +140,13 @@ class _Compiler:
 
     def _repeated(self) -> list[_Code]:
         code = self._atom()
+        start = self._at
         repeats = 0
         while (bounds := self._bounds()) is not None:
             repeats += 1
             if repeats > 1:
-                raise self._broken()
+                wrong = "invalid nested repetition operator"
+                raise self._broken(wrong, start, self._at)
             self._skip("?")
             code = self._expand(code, *bounds)
         return code
@@ -158,11 +162,11 @@ class _Compiler:
         if end < 0 or not _is_number(low) or not (high == "" or _is_number(high)):
             # As RE2: what is no repeat is text.
             return None
-        self._at = end + 1
         least = int(low)
         most = None if comma and not high else int(high or low)
         if least > _PROGRAM_MAX or (most is not None and not least <= most <= 1000):
-            raise self._broken()
+            raise self._broken("invalid repeat count", self._at, end + 1)
+        self._at = end + 1
         return least, most
 
     def _expand(self, code: list[_Code], least: int, most: int | None) -> list[_Code]:
@@ -194,26 +198,29 @@ class _Compiler:
         if char == "\\":
             return self._escape()
         if char in "*+?":
-            raise self._broken()
+            wrong = "missing argument to repetition operator"
+            raise self._broken(wrong, self._at - 1, self._at)
         return self._single(lambda c: c == char)
 
     def _single(self, test: _Test) -> list[_Code]:
         return [(_CHAR, _folded(test) if self._folds else test, 0)]
 
     def _group(self) -> list[_Code]:
+        start = self._at - 1
         before = (self._folds, self._dot_takes_all, self._is_multiline)
         if self._skip("?P<"):
-            while self._take() != ">":
-                pass
-        elif self._skip("?") and self._flags():
+            self._at = self._text.find(">", self._at) + 1
+            if not self._at:
+                raise self._broken("invalid named capture", start)
+        elif self._skip("?") and self._flags(start):
             return []
         code = self._alternatives()
         if not self._skip(")"):
-            raise self._broken()
+            raise self._broken("missing closing )", 0)
         self._folds, self._dot_takes_all, self._is_multiline = before
         return code
 
-    def _flags(self) -> bool:
+    def _flags(self, start: int) -> bool:
         """Read flags; return True where they hold for the rest of the group."""
         value = True
         while (char := self._take()) not in ":)":
@@ -226,11 +233,12 @@ class _Compiler:
             elif char == "m":
                 self._is_multiline = value
             else:
-                raise self._broken()
+                wrong = "invalid or unsupported Perl syntax"
+                raise self._broken(wrong, start, self._at)
         return char == ")"
 
     def _escape(self) -> list[_Code]:
-        char = self._take()
+        char = self._escaped()
         if char in "bB":
             return [(_ASSERT, "word" if char == "b" else "no word", 0)]
         if char in "Az":
@@ -241,8 +249,15 @@ class _Compiler:
         literal = self._literal(char)
         return self._single(lambda c: c == literal)
 
+    def _escaped(self) -> str:
+        if not self._peek():
+            wrong = "trailing backslash at end of expression"
+            raise self._broken(wrong, self._at)
+        return self._take()
+
     def _literal(self, char: str) -> str:
         """Return the character that an escape stands for."""
+        start = self._at - 2
         if char in _ESCAPES:
             return _ESCAPES[char]
         if char == "x":
@@ -256,27 +271,34 @@ class _Compiler:
             try:
                 return chr(int(digits, 16))
             except (ValueError, OverflowError):
-                raise self._broken() from None
+                wrong = self._broken("invalid escape sequence", start, self._at)
+                raise wrong from None
         if char.isalnum() or not char.isascii():
-            raise self._broken()
+            raise self._broken("invalid escape sequence", start, self._at)
         return char
 
     def _class(self) -> _Test:
+        start = self._at - 1
         is_negated = self._skip("^")
         ranges: list[tuple[str, str]] = []
         tests: list[_Test] = []
         is_first = True
         while is_first or self._peek() != "]":
             is_first = False
+            if not self._peek():
+                raise self._broken("missing closing ]", start)
+            item = self._at
             low = self._class_item(tests)
             if low is None:
                 continue
             high = low
-            if self._peek() == "-" and self._text[self._at + 1 : self._at + 2] != "]":
+            after = self._text[self._at + 1 : self._at + 2]
+            if self._peek() == "-" and after not in ("", "]"):
                 self._at += 1
                 upper = self._class_item(tests)
                 if upper is None or upper < low:
-                    raise self._broken()
+                    wrong = "invalid character class range"
+                    raise self._broken(wrong, item, self._at)
                 high = upper
             ranges.append((low, high))
         self._at += 1
@@ -287,19 +309,20 @@ class _Compiler:
 
     def _class_item(self, tests: list[_Test]) -> str | None:
         """Read one character of a class; None where it was a class itself."""
-        if self._skip("[:"):
+        end = self._text.find(":]", self._at)
+        if end >= 0 and self._skip("[:"):
             is_negated = self._skip("^")
-            end = self._text.find(":]", self._at)
-            test = _POSIX.get(self._text[self._at : end]) if end >= 0 else None
+            test = _POSIX.get(self._text[self._at : end])
             if test is None:
-                raise self._broken()
+                wrong = "invalid character class range"
+                raise self._broken(wrong, self._at - 2, end + 2)
             self._at = end + 2
             tests.append(_negated(test) if is_negated else test)
             return None
         char = self._take()
         if char != "\\":
             return char
-        char = self._take()
+        char = self._escaped()
         if char.lower() in _CLASSES:
             test = _CLASSES[char.lower()]
             tests.append(_negated(test) if char.isupper() else test)

@@ -7,6 +7,7 @@ of their answer and one timer.
 
 import random
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -72,7 +73,7 @@ class BlockingQueries:
         kept: bool,
     ) -> Parkable[Any]:
         """Answer a read; see `Call.blocking_query`."""
-        key = _question(options) if kept else None
+        key = (_function_of(query), *_question(options)) if kept else None
         if options.require_consistent:
             ensured = self._leadership.ensure_consistent()
             if isinstance(ensured, Deferred):
@@ -207,7 +208,12 @@ _OPTION_NAMES: Final = frozenset(spec.attribute for spec in field_specs(QueryOpt
 _question_fields: dict[type, tuple[str, ...]] = {}
 
 
-def _question(request: QueryOptions) -> Hashable:
+def _function_of(query: Query[Any]) -> Hashable:
+    """Return what tells one method's query from another's with the same request."""
+    return query.func if isinstance(query, partial) else query
+
+
+def _question(request: QueryOptions) -> tuple[Hashable, ...]:
     """Return what a request asks for, without how it is to be answered."""
     kind = type(request)
     names = _question_fields.get(kind)

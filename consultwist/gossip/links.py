@@ -178,9 +178,7 @@ class Links:
         def failed(_stream: GossipStream | None, problem: object) -> None:
             if self._dialed.pop(number, None) is not None:
                 assert self._events is not None
-                text = str(problem)
-                address = format_address(action.address)
-                self._events.stream_failed(number, f"dial tcp {address}: {text}")
+                self._events.stream_failed(number, str(problem))
 
         stream = GossipStream(
             self._reactor,
@@ -191,7 +189,10 @@ class Links:
             failed=failed,
         )
         stream.request = action.data
-        factory = _Dialer(stream, lambda text: failed(None, text))
+        address = format_address(action.address)
+        factory = _Dialer(
+            stream, lambda text: failed(None, f"dial tcp {address}: {text}")
+        )
         self._dialed[number] = (stream, None)
         host, port = action.address
         connector = self._reactor.connectTCP(host, port, factory, action.timeout_s)

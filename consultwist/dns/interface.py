@@ -14,12 +14,10 @@ from twisted.internet.defer import (
 from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.internet.protocol import DatagramProtocol, Protocol, ServerFactory
 from twisted.logger import Logger
-from twisted.plugin import getPlugins
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from consultwist.dns.responder import Answer, Responder
-from consultwist.errors import ConfigError
 from consultwist.interfaces import IAgent, IAgentInterface, IDNSForm
 
 log = Logger()
@@ -45,26 +43,7 @@ class DNSInterface:
         """Make the listeners, with all forms of names that are installed."""
         if not agent.config.dns_addrs:
             return None
-        return DNSService(agent, find_forms())
-
-
-def find_forms() -> list[IDNSForm]:
-    """Return the installed forms of names, ordered by name.
-
-    Raises:
-        ConfigError: where two claim the same label.
-    """
-    forms = sorted(getPlugins(IDNSForm), key=lambda form: str(form.name))
-    claimed: dict[str, IDNSForm] = {}
-    for form in forms:
-        for label in form.labels:
-            other = claimed.setdefault(label, form)
-            if other is not form:
-                modules = sorted(type(f).__module__ for f in (form, other))
-                raise ConfigError(
-                    f"two DNS forms claim {label}: {modules[0]}, {modules[1]}"
-                )
-    return forms
+        return DNSService(agent, agent.plugins.dns_forms)
 
 
 class DNSService(Service):

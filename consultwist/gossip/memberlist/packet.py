@@ -25,6 +25,7 @@ from consultwist.gossip.memberlist.messages import (
     HAS_LABEL,
     Compress,
     decode,
+    drop_reason,
 )
 
 #: An old receiver computes twice the count in 8 bits, so 128 parts are misread.
@@ -39,6 +40,8 @@ NESTING_MAX = 4
 
 #: The label's length is one byte.
 LABEL_SIZE_MAX = 255
+
+_WRAPPERS = (COMPOUND, COMPRESS, HAS_CRC)
 
 _CRC_HEADER = struct.Struct(">BI")
 
@@ -103,7 +106,7 @@ class PacketCodec:
             return self._drop(str(error))
         if not data:
             return self._drop("gossip: empty message")
-        if data[0] not in (COMPOUND, COMPRESS):
+        if data[0] not in _WRAPPERS:
             return [data]
         messages: list[bytes] = []
         self._split(data, _Inflation(), NESTING_MAX, messages)
@@ -150,7 +153,7 @@ class PacketCodec:
             try:
                 plain = expand(data[1:], inflation.left)
             except WireError as error:
-                self.dropped[str(error)] += 1
+                self.dropped[drop_reason(error)] += 1
                 return
             inflation.left -= len(plain)
             self._split(plain, inflation, depth - 1, out)

@@ -6,6 +6,7 @@ the heartbeats of all followers; commit indexes travel with entries, and with a 
 of their own only where no entries follow.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -70,7 +71,7 @@ class Leader:
         """Return when something is due: heartbeat, notice, retry, lease, transfer."""
         if not self._peers:
             return None
-        due = [self._heartbeat_at, self._lease_end(self._elected_at)]
+        due = [self._heartbeat_at, self._patience_end()]
         if self._notice_at is not None:
             due.append(self._notice_at)
         if self._transfer is not None:
@@ -83,7 +84,7 @@ class Leader:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
-        if now >= self._lease_end(self._elected_at):
+        if now >= self._patience_end():
             self.is_over = True
             return
         if now >= self._heartbeat_at:
@@ -123,14 +124,20 @@ class Leader:
         """
         if self._transfer is not None and self._transfer.is_sent:
             return False
-        return now < self._lease_end()
+        acked = [peer.acked_at for peer in self._voting_peers()]
+        return now < self._lease_from(acked)
 
-    def _lease_end(self, least: float = float("-inf")) -> float:
-        """Return until when the lease lasts; voters count from `least` at the least."""
-        acked = self._of_voters(
-            float("inf"), [max(p.acked_at, least) for p in self._voting_peers()]
-        )
-        return quorum.reached(acked) + self._state.settings.leader_lease_timeout_s
+    def _patience_end(self) -> float:
+        """Return when to step down, unless a quorum answers before.
+
+        Slow answers, which make no lease, are answers still.
+        """
+        peers = self._voting_peers()
+        return self._lease_from([max(p.heard_at, self._elected_at) for p in peers])
+
+    def _lease_from(self, times: list[float]) -> float:
+        own = self._of_voters(math.inf, times)
+        return quorum.reached(own) + self._state.settings.leader_lease_timeout_s
 
     def _voting_peers(self) -> list[Progress]:
         return [
@@ -227,7 +234,7 @@ class Leader:
         peer.is_heartbeat_in_flight = False
         if not response.success:
             return
-        peer.answered(call.sent_at)
+        peer.answered(call.sent_at, now)
         peer.succeeded()
         peer.verified_round = max(peer.verified_round, call.note)
         self._finish_verification(now)

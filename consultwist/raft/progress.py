@@ -34,6 +34,7 @@ class Progress:
         in_flight: unanswered AppendEntries with entries or commit index.
         epoch: answers to requests of an earlier epoch do not move `next`.
         acked_at: when the newest request was sent that the peer answered.
+        heard_at: when the peer answered last.
         verified_round: the newest verification that it confirmed.
         is_heartbeat_in_flight: whether a heartbeat is unanswered.
         failures: tries since the last success.
@@ -49,6 +50,7 @@ class Progress:
     in_flight: int = 0
     epoch: int = 0
     acked_at: float = -math.inf
+    heard_at: float = -math.inf
     verified_round: int = 0
     is_heartbeat_in_flight: bool = False
     failures: int = 0
@@ -56,9 +58,10 @@ class Progress:
     told_commit: int = 0
     leaving_at: int = 0
 
-    def answered(self, sent_at: float) -> None:
+    def answered(self, sent_at: float, now: float) -> None:
         """Note that the peer follows, as of when the request was sent."""
         self.acked_at = max(self.acked_at, sent_at)
+        self.heard_at = now
 
     def succeeded(self) -> None:
         """Forget failures: the peer took what it was sent."""

@@ -75,7 +75,7 @@ def receive_append(
     request = call.request
     assert isinstance(request, AppendEntries)
     if response.success:
-        progress.answered(call.sent_at)
+        progress.answered(call.sent_at, now)
         progress.succeeded()
         if request.entries:
             progress.matched(request.entries[-1].index)
@@ -114,7 +114,7 @@ def receive_snapshot(
         progress.probe_from(progress.next)
         progress.failed(now)
         return
-    progress.answered(call.sent_at)
+    progress.answered(call.sent_at, now)
     progress.succeeded()
     progress.probe_from(request.last_log_index + 1)
     progress.match = max(progress.match, request.last_log_index)

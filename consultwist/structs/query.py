@@ -8,8 +8,8 @@ from consultwist.wire.struct import Field, Nanoseconds, Struct
 class RaftIndex(Struct):
     """The log indexes at which an object came to be and last changed."""
 
-    create_index: int = 0
-    modify_index: int = 0
+    create_index: Annotated[int, Field(filterable=False)] = 0
+    modify_index: Annotated[int, Field(filterable=False)] = 0
 
 
 class QueryOptions(Struct):

@@ -63,6 +63,7 @@ class Field:
         duration: a Go time.Duration; JSON may give it as text or as nanoseconds.
         snake: the decoder of JSON takes the name of the attribute as well.
         aliases: further names that the decoder of JSON takes.
+        filterable: whether filter expressions may name the field.
     """
 
     name: str = ""
@@ -73,6 +74,7 @@ class Field:
     duration: bool = False
     snake: bool = False
     aliases: tuple[str, ...] = ()
+    filterable: bool = True
 
 
 #: A Go time.Duration: nanoseconds, so that the bytes come back unchanged.
@@ -154,6 +156,7 @@ class FieldSpec(msgspec.Struct, frozen=True):
     text: bool
     duration: bool
     aliases: tuple[str, ...]
+    filterable: bool
     type: Any
 
 
@@ -208,6 +211,7 @@ def _spec(cls: type[Struct], attribute: str) -> FieldSpec:
         text=options.text,
         duration=duration,
         aliases=(attribute, *options.aliases) if options.snake else options.aliases,
+        filterable=options.filterable,
         type=hint,
     )
 

@@ -215,7 +215,9 @@ def _by_size(value: str) -> Callable[[InterfaceAddress], bool]:
 
 
 def _by_type(value: str) -> Callable[[InterfaceAddress], bool]:
-    versions = {"ip": (4, 6), "ipv4": (4,), "ipv6": (6,)}[value.lower()]
+    versions = {"ip": (4, 6), "ipv4": (4,), "ipv6": (6,)}.get(value.lower())
+    if versions is None:
+        raise ValueError("not a type of address")
     return lambda address: address.address.version in versions
 
 

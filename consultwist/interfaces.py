@@ -188,6 +188,12 @@ class IClusterDelegate(Interface):
     def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
         """Call a server method such as ``KVS.Apply``; errors are raised or failed."""
 
+    def read_version() -> int:
+        """Return a number that changes whenever the answer to a read may change.
+
+        It is negative where this agent does not answer reads from its own state.
+        """
+
     def stats() -> Mapping[str, Mapping[str, str]]:
         """Return what ``/v1/agent/self`` and ``consul info`` show, by section."""
 

@@ -22,6 +22,10 @@ class ClientDelegate(Service):
         """Refuse: no server is known."""
         raise NoServers
 
+    def read_version(self) -> int:
+        """Return that nothing is known here of the state."""
+        return -1
+
     def stats(self) -> Mapping[str, Mapping[str, str]]:
         """Return the section ``consul`` of the agent's figures."""
         return {"consul": {"acl": "disabled", "known_servers": "0", "server": "false"}}

@@ -41,6 +41,26 @@ class Head:
     token: str = attrs.field(default="", repr=False)
 
 
+class Finished:
+    """The finished answer to a read that comes again and again, byte for byte.
+
+    It holds while the state that it was read from has the same version, and within the
+    same second, since the answer tells the date.
+
+    Attributes:
+        version: `IClusterDelegate.read_version` when it was made; -1 for none yet.
+        second: the second that it tells.
+        data: all its bytes.
+    """
+
+    __slots__ = ("data", "second", "version")
+
+    def __init__(self) -> None:
+        self.version = -1
+        self.second = -1
+        self.data = b""
+
+
 class Request:
     """One request, parsed.
 
@@ -56,11 +76,14 @@ class Request:
         old: whether the client speaks HTTP/1.0.
         route: what answers; there once `routed` is true.
         routed: whether the site has found the route, and parsed the query.
+        finished: where the answer may be kept, shared by all requests of the same
+            bytes; None where requests like it are not remembered.
     """
 
     __slots__ = (
         "body",
         "client",
+        "finished",
         "head",
         "method",
         "old",
@@ -90,6 +113,7 @@ class Request:
         self.port = 0
         self.old = False
         self.routed = False
+        self.finished: Finished | None = None
 
     def again(self) -> "Request":
         """Return the same request, as if it had come once more, without its body."""
@@ -97,6 +121,7 @@ class Request:
         same.query = self.query
         same.old = self.old
         same.routed = self.routed
+        same.finished = self.finished
         if self.routed:
             same.route = self.route
         return same

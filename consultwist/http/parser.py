@@ -12,7 +12,7 @@ Content-Length and Transfer-Encoding is refused.
 import re
 from typing import Final
 
-from consultwist.http.messages import Head, Request, decode_percent
+from consultwist.http.messages import Finished, Head, Request, decode_percent
 
 #: Stock Consul 1.8 keeps the default of Go's server.
 HEAD_MAX_BYTES: Final = 1024 * 1024
@@ -171,6 +171,8 @@ class RequestReader:
         request = _request(buffer[at:line_end], head)
         self._at = self._scanned = end + 4
         if at == 0 and self._at == len(buffer) <= _KEPT_MAX_BYTES and not head.length:
+            if request.method == "GET":
+                request.finished = Finished()
             self._memory.keep(buffer, request)
         return request
 

@@ -17,7 +17,13 @@ from twisted.logger import Logger
 from consultwist.acl.authorizer import Authorizer, Openness
 from consultwist.clock import Clock
 from consultwist.errors import ConfigError, PayloadTooLarge, PermissionDenied
-from consultwist.http.messages import Request, Response, Stream, query_pairs
+from consultwist.http.messages import (
+    Indexed,
+    Request,
+    Response,
+    Stream,
+    query_pairs,
+)
 from consultwist.http.params import redacted_target, request_token
 from consultwist.http.parser import Memory
 from consultwist.http.responses import Responder
@@ -105,6 +111,12 @@ class Site:
 
     def serve(self, request: Request) -> bytes | Stream | Deferred[Any]:
         """Answer a request: with bytes, a stream, or a Deferred of what to `render`."""
+        finished = request.finished
+        if finished is not None:
+            version = self._agent.delegate.read_version()
+            second = int(self._clock.wall())
+            if finished.version == version >= 0 and finished.second == second:
+                return finished.data
         try:
             route = request.route
             if route.api:
@@ -115,7 +127,11 @@ class Site:
                 return answer
             if answer.__class__ is CoroutineType:
                 return Deferred.fromCoroutine(answer)
-            return self._responder.render(request, answer)
+            data = self._responder.render(request, answer)
+            if finished is not None and _may_be_kept(request, answer):
+                finished.version, finished.second = version, second
+                finished.data = data
+            return data
         except Exception as error:
             return self._responder.failure(request, error)
 
@@ -232,6 +248,24 @@ def _broken_query(request: Request) -> Response:  # noqa: ARG001 - as all routes
 
 
 _BROKEN_QUERY: Final = Route((), "", _broken_query, reads_body=False)
+
+
+def _may_be_kept(request: Request, answer: Any) -> bool:
+    """Tell whether the same bytes would get the same answer until the state changes.
+
+    Only for what was read from the state of a leader. Consistent reads make sure anew
+    each time that it still leads, and distances depend on who asks.
+    """
+    return (
+        answer.__class__ is Indexed
+        and answer.reply.known_leader
+        and not answer.reply.last_contact
+        and _UNREPEATABLE.isdisjoint(request.query)
+    )
+
+
+#: Parameters with which an answer depends on more than the state.
+_UNREPEATABLE: Final = frozenset(("consistent", "near", "cached"))
 
 
 class _Writers:

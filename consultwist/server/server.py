@@ -128,6 +128,10 @@ class Server(MultiService):
         """Call a method, here or where it is to be answered."""
         return self._forwarder.run(self.dispatcher.find(method), request, self._run)
 
+    def read_version(self) -> int:
+        """Return the version of the state while this server leads, else -1."""
+        return self.store.version if self.raft.is_leader else -1
+
     def stats(self) -> Mapping[str, Mapping[str, str]]:
         """Return the sections ``consul`` and ``raft`` of the agent's figures."""
         return {

@@ -48,6 +48,8 @@ class Store:
         #: Single objects that are in no table, such as the autopilot configuration.
         self.values: dict[str, Any] = {}
         self.watches = Watches()
+        #: Counts the batches of changes: reads of the same version are alike.
+        self.version = 0
         self._answers: OrderedDict[Hashable, tuple[Answer[Any], Waiter]] = OrderedDict()
         self._observers: list[Callable[[Note], None]] = []
         self.clear()
@@ -63,6 +65,7 @@ class Store:
         self.tables = other.tables
         self.index_rows = other.index_rows
         self.values = other.values
+        self.version += 1
         self.watches.wake_all()
 
     def table(self, name: str) -> Table:
@@ -80,6 +83,7 @@ class Store:
 
     def wake(self) -> None:
         """Wake the watchers of all that changed; call after a batch was applied."""
+        self.version += 1
         self.watches.wake()
 
     def answer(self, query: Query[T], key: Hashable = None) -> Answer[T]:

@@ -9,6 +9,7 @@ It answers RPC methods from functions that a test gives, and remembers what was 
 
 import random
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -93,7 +94,7 @@ class RecordingAgent:
         self.reactor: Any = MemoryReactorClock()
         self.clock = ReactorTime(self.reactor)
         self.rng = random.Random(1)  # noqa: S311  # tests repeat
-        self.delegate: Any = None
+        self.delegate: Any = SimpleNamespace(read_version=lambda: -1)
         self.local_state: Any = None
         self.metrics = RecordedMetrics()
         self.events: Any = None

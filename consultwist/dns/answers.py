@@ -64,7 +64,7 @@ _INVALID_HOST: Final = re.compile(r"[^A-Za-z0-9-]")
 Resolved = Mapping[str, Sequence[Record]]
 
 
-@attrs.frozen
+@attrs.define
 class Source:
     """One reply of the servers that an answer rests on.
 
@@ -103,8 +103,10 @@ class Draft:
     #: Whether `sections` differs from call to call.
     varies = False
 
-    def __init__(self, sections: Sections) -> None:
+    def __init__(self, sections: Sections, hosts: tuple[str, ...] = ()) -> None:
         self._sections = sections
+        #: The host names that stand where addresses should.
+        self.hosts = hosts
 
     def sections(self, rng: random.Random) -> Sections:
         """Return the answer's sections."""
@@ -112,7 +114,7 @@ class Draft:
         return self._sections
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Lookup:
     """What a form found: these records, unless a subclass says more.
 
@@ -132,13 +134,12 @@ class Lookup:
     per_client: bool = False
     sources: tuple[Source, ...] | None = None
 
-    def hosts(self, question: Question) -> list[str]:
-        """Return the host names that must be resolved first."""
-        del question
-        return []
-
     def draft(self, question: Question, resolved: Resolved) -> Draft:
-        """Return what answers are made from."""
+        """Return what answers are made from.
+
+        It is first asked for with nothing resolved; where it names hosts, again with
+        their records.
+        """
         del question, resolved
         return Draft(
             Sections(rcode=self.rcode, answer=list(self.records), soa=self.soa)
@@ -158,33 +159,29 @@ def serves_nodes(kind: int) -> bool:
     return kind in _NODE_TYPES
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class NodeLookup(Lookup):
     """A node: its address and its metadata."""
 
     node: Node
     datacenter: str
 
-    def hosts(self, question: Question) -> list[str]:
-        """Return the node's address where it is a name."""
-        address = node_address(self.node, question, self.datacenter)
-        if question.type == TYPE_TXT or packed_address(address) is not None:
-            return []
-        return [qualified(address)]
-
     def draft(self, question: Question, resolved: Resolved) -> Draft:
         """Return the address, and the metadata beside it or under it."""
         kind, settings = question.type, question.settings
         sections = Sections()
+        hosts: tuple[str, ...] = ()
         if kind != TYPE_TXT:
-            sections.answer = self._address_records(question, resolved)
+            sections.answer, hosts = self._address_records(question, resolved)
         in_answer = kind in (TYPE_ANY, TYPE_TXT)
         if in_answer or settings.node_meta_txt:
             records = metadata_records(question.name, self.node, settings.node_ttl_s)
             (sections.answer if in_answer else sections.additional).extend(records)
-        return Draft(sections)
+        return Draft(sections, hosts)
 
-    def _address_records(self, question: Question, resolved: Resolved) -> list[Record]:
+    def _address_records(
+        self, question: Question, resolved: Resolved
+    ) -> tuple[list[Record], tuple[str, ...]]:
         ttl_s = question.settings.node_ttl_s
         address = node_address(self.node, question, self.datacenter)
         packed = packed_address(address)
@@ -192,11 +189,11 @@ class NodeLookup(Lookup):
             host = qualified(address)
             alias = Record(question.name, TYPE_CNAME, ttl_s, Target(host))
             kinds = _HOST_TYPES | {TYPE_TXT}
-            return [alias, *_host_records(host, question, resolved, kinds)]
+            return [alias, *_host_records(host, question, resolved, kinds)], (host,)
         wanted = TYPE_A if len(packed) == 4 else TYPE_AAAA
         if question.type not in (wanted, TYPE_ANY):
-            return []
-        return [address_record(question.name, ttl_s, packed)]
+            return [], ()
+        return [address_record(question.name, ttl_s, packed)], ()
 
 
 def _host_records(
@@ -230,7 +227,7 @@ def metadata_text(key: str, value: str) -> str:
 # --- service instances ----------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.define
 class _Fragment:
     """What one instance contributes to an answer."""
 
@@ -240,7 +237,7 @@ class _Fragment:
     is_alias: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class InstanceLookup(Lookup):
     """Instances of a service, all of them usable.
 
@@ -256,28 +253,26 @@ class InstanceLookup(Lookup):
     ttl_s: int
     ordered: bool = False
 
-    def hosts(self, question: Question) -> list[str]:
-        """Return the names that stand as addresses of instances."""
-        found: dict[str, None] = {}
-        for instance in self.instances:
-            place = _place(instance, question, self.datacenter)
-            if place.host:
-                found[place.host] = None
-        return list(found)
-
     def draft(self, question: Question, resolved: Resolved) -> Draft:
         """Return the answers' parts, one for each instance."""
         fragments = []
+        hosts: dict[str, None] = {}
         for instance in self.instances:
-            fragment = self._fragment(instance, question, resolved)
+            place = _place(instance, question, self.datacenter)
+            if place.host:
+                hosts[place.host] = None
+            fragment = self._fragment(instance, question, place, resolved)
             if fragment is not None:
                 fragments.append(fragment)
-        return _InstanceDraft(question, fragments, ordered=self.ordered)
+        return _InstanceDraft(question, fragments, tuple(hosts), ordered=self.ordered)
 
     def _fragment(
-        self, instance: CheckServiceNode, question: Question, resolved: Resolved
+        self,
+        instance: CheckServiceNode,
+        question: Question,
+        place: "_Place",
+        resolved: Resolved,
     ) -> _Fragment | None:
-        place = _place(instance, question, self.datacenter)
         if question.type == TYPE_SRV:
             return self._srv(instance, question, place, resolved)
         name = question.name
@@ -328,7 +323,7 @@ class InstanceLookup(Lookup):
         return [attrs.evolve(record, ttl=self.ttl_s) for record in found]
 
 
-@attrs.frozen
+@attrs.define
 class _Place:
     """Where an instance is: an address, or a host name to be resolved."""
 
@@ -362,8 +357,14 @@ class _InstanceDraft(Draft):
     """An answer whose instances come in random order."""
 
     def __init__(
-        self, question: Question, fragments: list[_Fragment], *, ordered: bool
+        self,
+        question: Question,
+        fragments: list[_Fragment],
+        hosts: tuple[str, ...],
+        *,
+        ordered: bool,
     ) -> None:
+        super().__init__(Sections(), hosts)
         self._question = question
         self._fragments = fragments
         self._ordered = ordered
@@ -426,7 +427,7 @@ def _all_addresses(fragments: Iterable[_Fragment], limit: int) -> list[Record]:
 # --- the zone's own records -----------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class ServerLookup(Lookup):
     """The servers of the datacenter, as name servers of the zone."""
 
@@ -461,6 +462,7 @@ class _ServerDraft(Draft):
     def __init__(
         self, question: Question, servers: list[tuple[Record, Record]]
     ) -> None:
+        super().__init__(Sections())
         self._question = question
         self._servers = servers
         self.varies = len(servers) > 1

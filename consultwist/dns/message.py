@@ -61,7 +61,7 @@ MESSAGE_MAX: Final = 65535
 HEADER_SIZE: Final = 12
 #: A compression pointer has 14 bits.
 _POINTER_MAX: Final = 0x3FFF
-_POINTER_MARK: Final = 0xC0
+_POINTER_BITS: Final = 0xC000
 
 #: The EDNS option of RFC 7871.
 OPTION_CLIENT_SUBNET: Final = 8
@@ -85,7 +85,7 @@ class FormatError(WireError):
         self.asked = asked
 
 
-@attrs.frozen
+@attrs.define
 class Asked:
     """The question section's entry: a name, a type, a class."""
 
@@ -94,7 +94,7 @@ class Asked:
     class_: int = 1
 
 
-@attrs.frozen
+@attrs.define
 class Subnet:
     """The client subnet option: the network that a question came from."""
 
@@ -127,7 +127,7 @@ class Subnet:
         return head + self.address[: (self.prefix + 7) // 8]
 
 
-@attrs.frozen
+@attrs.define
 class EDNS:
     """The OPT pseudo record (RFC 6891)."""
 
@@ -322,7 +322,7 @@ def read_name(data: bytes, offset: int) -> tuple[str, int]:
                 raise FormatError("dns: a name that is too long")
             labels.append(data[offset + 1 : end])
             offset = end
-        elif length >= _POINTER_MARK:
+        elif length >= _POINTER_BITS >> 8:
             after = after or offset + 2
             offset = _WORD.unpack_from(data, offset)[0] & _POINTER_MAX
             if not HEADER_SIZE <= offset < lowest:
@@ -368,11 +368,12 @@ def encode(
 class _Writer:
     """The bytes of a message so far, and where names stand in them."""
 
-    __slots__ = ("_compress", "_offsets", "out")
+    __slots__ = ("_compress", "_pointers", "out")
 
     def __init__(self, message: Message, compress: bool) -> None:
         self._compress = compress
-        self._offsets: dict[str, int] = {}
+        #: Where names stand, as the pointers to them.
+        self._pointers: dict[str, bytes] = {}
         self.out = bytearray(
             _HEADER.pack(
                 message.id,
@@ -391,22 +392,15 @@ class _Writer:
         """Write a section."""
         for record in records:
             self._name(record.name)
-            data = record.data
-            if isinstance(data, Address):
-                packed = data.packed
-                self.out += _FIXED.pack(
-                    record.type, record.class_, record.ttl, len(packed)
-                )
-                self.out += packed
-            else:
-                self._other(record)
+            self._data(record)
 
-    def _other(self, record: Record) -> None:
-        out = self.out
+    def _data(self, record: Record) -> None:
+        out, data = self.out, record.data
         out += _FIXED.pack(record.type, record.class_, record.ttl, 0)
         start = len(out)
-        data = record.data
-        if isinstance(data, Service):
+        if isinstance(data, Address):
+            out += data.packed
+        elif isinstance(data, Service):
             out += _SERVICE.pack(data.priority, data.weight, data.port)
             self._name(data.target, point=False)
         elif isinstance(data, Target):
@@ -443,15 +437,16 @@ class _Writer:
         self.out += _FIXED.pack(TYPE_OPT, edns.udp_size, ttl, len(options)) + options
 
     def _name(self, name: str, *, point: bool = True) -> None:
-        out, offsets = self.out, self._offsets
+        out, pointers = self.out, self._pointers
+        point = point and self._compress
         start = len(out)
         while name and name != ".":
-            known = offsets.get(name)
+            known = pointers.get(name)
             if known is None:
                 if len(out) <= _POINTER_MAX:
-                    offsets[name] = len(out)
-            elif point and self._compress:
-                out += _WORD.pack(_POINTER_MARK << 8 | known)
+                    pointers[name] = _WORD.pack(_POINTER_BITS | len(out))
+            elif point:
+                out += known
                 return
             text, name = first_label(name)
             label = label_bytes(text)

@@ -21,7 +21,7 @@ ARPA: Final = "arpa."
 _SRV_KIND: Final = "service"
 
 
-@attrs.frozen
+@attrs.define
 class Client:
     """Who asks, and how.
 
@@ -36,7 +36,7 @@ class Client:
     edns: EDNS | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Question:
     """One question about a name of the zone, as a form gets it.
 
@@ -73,13 +73,14 @@ class Question:
 
 def under(name: str, domain: str) -> bool:
     """Tell whether a lower-case name is a domain's or stands under it."""
-    return bool(domain) and (name == domain or name.endswith(f".{domain}"))
+    if not name.endswith(domain):
+        return False
+    return len(name) == len(domain) or name[-len(domain) - 1] == "."
 
 
 def strip_domain(name: str, settings: Settings) -> str:
     """Return a lower-case name without the zone's domain; the longer goes first."""
-    domains = sorted((settings.domain, settings.alt_domain), key=len, reverse=True)
-    for domain in domains:
+    for domain in settings.domains:
         if under(name, domain):
             return name[: -len(domain)]
     return name

@@ -1,8 +1,9 @@
 """How forms ask the servers: with the staleness that the settings allow."""
 
 import operator
+import typing
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -13,6 +14,13 @@ from consultwist.dns.later import when_known
 from consultwist.dns.names import Question
 from consultwist.interfaces import IAgent
 from consultwist.structs.query import QueryOptions
+
+Payload = Literal["nodes", "node_services", "service_nodes"]
+
+#: What takes the payload out of a reply.
+_PAYLOADS: Final = {
+    name: operator.attrgetter(name) for name in typing.get_args(Payload)
+}
 
 #: Older answers than this are counted (the stock agent's threshold).
 STALE_NS: Final = 5 * durations.SECOND
@@ -25,7 +33,7 @@ def read(
     request: QueryOptions,
     then: Callable[[Any, Source], Lookup],
     *,
-    payload: str,
+    payload: Payload,
 ) -> Lookup | Deferred[Lookup]:
     """Ask the servers, and make a lookup of the payload of their reply.
 
@@ -37,14 +45,13 @@ def read(
         then: is given the payload, and the source that it makes the answer rest on.
         payload: the attribute of the reply that holds the payload.
     """
-    found = ask(agent, question, method, request)
-    of = operator.attrgetter(payload)
+    of = _PAYLOADS[payload]
 
     def finish(reply: Any) -> Lookup:
         value = of(reply)
         return then(value, Source(method, request, of, value))
 
-    return when_known(found, finish)
+    return when_known(ask(agent, question, method, request), finish)
 
 
 def ask(agent: IAgent, question: Question, method: str, request: QueryOptions) -> Any:

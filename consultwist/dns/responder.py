@@ -1,5 +1,6 @@
 """Responder: a question's bytes to its answer's bytes."""
 
+import struct
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, cast
@@ -49,8 +50,10 @@ log = Logger()
 #: Questions that may wait for servers or recursors at once.
 PENDING_MAX: Final = 4096
 
-#: What a message may count in its sections (the stock agent's bounds).
-_COUNTS_MAX: Final = (1, 1, 1, 2)
+#: A question comes alone, with at most one record in the next sections, which
+#: notifications have, and so many in the additional one (the stock agent's bounds).
+_ADDITIONAL_MAX: Final = 2
+_COUNTS: Final = struct.Struct(">HHHH")
 #: What the header of an error without answer repeats.
 _ERROR_FLAGS: Final = 0x03B0
 
@@ -217,9 +220,8 @@ def _rejection(data: bytes) -> bytes | None:
     if opcode not in (OPCODE_QUERY, OPCODE_NOTIFY):
         kept = flags & (OPCODE_MASK | _ERROR_FLAGS)
         return _header(data, FLAG_RESPONSE | kept | NOTIMP)
-    counts = [int.from_bytes(data[i : i + 2], "big") for i in range(4, 12, 2)]
-    too_many = any(n > most for n, most in zip(counts, _COUNTS_MAX, strict=True))
-    if too_many or counts[0] != 1:
+    asked, answers, authorities, more = _COUNTS.unpack_from(data, 4)
+    if asked != 1 or answers > 1 or authorities > 1 or more > _ADDITIONAL_MAX:
         return _header(data, FLAG_RESPONSE | flags & _ERROR_FLAGS | FORMERR)
     return None
 

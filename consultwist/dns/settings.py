@@ -1,5 +1,6 @@
 """Settings: what the configuration says about DNS, ready for use."""
 
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -64,8 +65,15 @@ class Settings:
                 return ttl
         return 0
 
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        """The domains of the zone, the longer one first."""
+        named = [domain for domain in (self.domain, self.alt_domain) if domain]
+        return tuple(sorted(named, key=len, reverse=True))
+
+    @cached_property
     def read_options(self) -> dict[str, Any]:
-        """Return the fields of `QueryOptions` that every question is asked with."""
+        """The fields of `QueryOptions` that every question is asked with."""
         return {
             "token": self.token,
             "allow_stale": self.allow_stale,

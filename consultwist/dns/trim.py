@@ -10,9 +10,17 @@ from typing import Final
 
 import attrs
 
-from consultwist.dns.message import MESSAGE_MAX, Asked, Message, encode
+from consultwist.dns.message import HEADER_SIZE, MESSAGE_MAX, Asked, Message, encode
 from consultwist.dns.names import Question
-from consultwist.dns.records import TYPE_CNAME, TYPE_SRV, Record, Service, Target
+from consultwist.dns.records import (
+    TYPE_CNAME,
+    TYPE_SRV,
+    Address,
+    Record,
+    Service,
+    Target,
+    Text,
+)
 
 #: RFC 1035 section 4.2.1.
 UDP_SIZE_MIN: Final = 512
@@ -23,9 +31,16 @@ _STREAM_SIZE_MAX: Final = MESSAGE_MAX - 12
 #: More records of 16 bytes, or SRV records with their addresses, do not fit 64 KiB.
 _STREAM_ANSWERS_MAX: Final = 4096
 _STREAM_SERVICES_MAX: Final = 1024
+#: What does not fit any message is measured too.
+_UNLIMITED: Final = 1 << 31
+#: What stands beside names, whose text has at least as many characters as they have
+#: bytes, one apart.
+_QUESTION_REST: Final = 1 + 4
+_RECORD_REST: Final = 1 + 10
+_SERVICE_REST: Final = 1 + 6
 
 
-@attrs.frozen
+@attrs.define
 class Limits:
     """What an answer may measure."""
 
@@ -60,7 +75,10 @@ def trim(
     limits = limits_for(question, len(answer))
     if len(answer) > limits.answers:
         most = limits.answers
-    elif len(answer) <= 1 or _fits(question, limits, answer, additional):
+    elif len(answer) <= 1 or (
+        _bound(question, answer, additional) <= limits.size
+        or _fits(question, limits, answer, additional)
+    ):
         return answer, additional
     else:
         most = len(answer) - 1
@@ -81,6 +99,27 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _bound(question: Question, answer: list[Record], additional: list[Record]) -> int:
+    """Return a size that the message has at most, found in little time."""
+    size = HEADER_SIZE + len(question.name) + _QUESTION_REST
+    for record in (*answer, *additional):
+        size += len(record.name) + _RECORD_REST
+        if not record.name.isascii():
+            return _UNLIMITED
+        data = record.data
+        if isinstance(data, Address):
+            size += len(data.packed)
+        elif isinstance(data, Service):
+            size += len(data.target) + _SERVICE_REST
+            if not data.target.isascii():
+                return _UNLIMITED
+        elif isinstance(data, Text):
+            size += sum(len(string) + 1 for string in data.strings)
+        else:
+            return _UNLIMITED
+    return size
 
 
 def _fits(
@@ -107,10 +146,6 @@ def measure(
         additional=additional,
     )
     return len(encode(message, compress=compress, size_max=_UNLIMITED))
-
-
-#: What does not fit any message is measured too.
-_UNLIMITED: Final = 1 << 31
 
 
 def _by_name(records: Iterable[Record]) -> dict[str, Record]:

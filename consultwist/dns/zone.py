@@ -49,7 +49,7 @@ _QUERY_NOT_FOUND: Final = "Query not found"
 _ARPA_LABEL: Final = ARPA.rstrip(".")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Prepared:
     """Everything that the answers to a question are made from.
 
@@ -84,8 +84,7 @@ class Zone:
 
     def is_inside(self, name: str) -> bool:
         """Tell whether a lower-case name belongs to the zone."""
-        settings = self._settings
-        return under(name, settings.domain) or under(name, settings.alt_domain)
+        return any(under(name, domain) for domain in self._settings.domains)
 
     def prepare(
         self, name: str, kind: int, client: Client, depth: int = 0
@@ -142,9 +141,10 @@ class Zone:
     def _finish(
         self, question: Question, lookup: Lookup
     ) -> Prepared | Deferred[Prepared]:
-        hosts = lookup.hosts(question)[:HOSTS_MAX]
+        prepared = _prepared(question, lookup, {})
+        hosts = prepared.draft.hosts[:HOSTS_MAX]
         if not hosts:
-            return _prepared(question, lookup, {})
+            return prepared
         records = when_all_known([self._resolve(host, question) for host in hosts])
         # What other names stand for is not watched, so the answer is not kept.
         unwatched = attrs.evolve(lookup, sources=None)

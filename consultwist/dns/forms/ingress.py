@@ -26,6 +26,6 @@ class IngressForm:
             service_name=question.subject[-1],
             service_tags=[""],
             ingress=True,
-            **question.settings.read_options(),
+            **question.settings.read_options,
         )
         return find_instances(agent, question, request)

@@ -26,7 +26,7 @@ class NodeForm:
         request = NodeSpecificRequest(
             datacenter=question.datacenter,
             node=".".join(question.subject),
-            **question.settings.read_options(),
+            **question.settings.read_options,
         )
 
         def finish(found: NodeServices | None, source: Source) -> Lookup:

@@ -49,7 +49,7 @@ class QueryForm:
                 segment=settings.segment,
                 node=settings.node_name,
             ),
-            **settings.read_options(),
+            **settings.read_options,
         )
         found = ask(agent, question, "PreparedQuery.Execute", request)
         return when_known(found, lambda reply: _lookup(settings, reply))

@@ -81,9 +81,7 @@ def _find_node(
     agent: IAgent, question: Question, address: str
 ) -> Lookup | Deferred[Lookup]:
     settings = question.settings
-    request = DCSpecificRequest(
-        datacenter=settings.datacenter, **settings.read_options()
-    )
+    request = DCSpecificRequest(datacenter=settings.datacenter, **settings.read_options)
 
     def finish(nodes: Sequence[Node] | None, source: Source) -> Lookup:
         for node in nodes or ():
@@ -108,7 +106,7 @@ def _find_service(
     request = ServiceSpecificRequest(
         datacenter=settings.datacenter,
         service_address=address,
-        **settings.read_options(),
+        **settings.read_options,
     )
 
     def finish(instances: Sequence[ServiceNode] | None, source: Source) -> Lookup:

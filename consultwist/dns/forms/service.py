@@ -37,7 +37,7 @@ class ServiceForm:
             service_name=service,
             service_tags=[tag],
             tag_filter=bool(tag),
-            **question.settings.read_options(),
+            **question.settings.read_options,
         )
         return find_instances(agent, question, request)
 
@@ -76,7 +76,7 @@ def find_servers(agent: IAgent, question: Question) -> Lookup | Deferred[Lookup]
     request = ServiceSpecificRequest(
         datacenter=question.settings.datacenter,
         service_name=SERVERS,
-        **question.settings.read_options(),
+        **question.settings.read_options,
     )
 
     def finish(nodes: Sequence[CheckServiceNode] | None, source: Source) -> Lookup:

@@ -283,7 +283,8 @@ class MemberTable:
         At the end of the order the dead of long ago are forgotten and the rest is
         shuffled (SWIM, section 4.3: round-robin probe target selection).
         """
-        for _ in range(len(self._order) + 1):
+        # The rest of this round, the turn, and at most one whole round more.
+        for _ in range(2 * len(self._order) + 1):
             if self._next >= len(self._order):
                 self._purge(now, keep_left_s)
                 self._rng.shuffle(self._order)

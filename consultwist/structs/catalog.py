@@ -54,15 +54,13 @@ class ExposeConfig(Struct):
 class Upstream(Struct):
     """A service that a proxy makes reachable to its application."""
 
-    json_alone: ClassVar[bool] = True
-
-    destination_type: Annotated[str, Field(snake=True, omit_empty=True)] = ""
-    destination_namespace: Annotated[str, Field(snake=True, omit_empty=True)] = ""
-    destination_name: Annotated[str, Field(snake=True)] = ""
-    datacenter: Annotated[str, Field(omit_empty=True)] = ""
-    local_bind_address: Annotated[str, Field(snake=True, omit_empty=True)] = ""
-    local_bind_port: Annotated[int, Field(snake=True, omit_empty=True)] = 0
-    config: Annotated[dict[str, Any] | None, Field(omit_empty=True)] = None
+    destination_type: str = ""
+    destination_namespace: Annotated[str, Field(omit_empty=True)] = ""
+    destination_name: str = ""
+    datacenter: str = ""
+    local_bind_address: Annotated[str, Field(omit_empty=True)] = ""
+    local_bind_port: int = 0
+    config: dict[str, Any] | None = None
     mesh_gateway: MeshGatewayConfig = MeshGatewayConfig()
     ingress_hosts: Annotated[list[str] | None, Field(json="-")] = None
 
@@ -126,7 +124,7 @@ class ServiceConnect(Struct):
     native: Annotated[bool, Field(omit_empty=True)] = False
     sidecar_service: Annotated[
         "ServiceDefinition | None",
-        Field(omit_empty=True, snake=True),
+        Field(omit_empty=True, snake=True, filterable=False),
     ] = None
 
 
@@ -251,7 +249,9 @@ class HealthCheck(RaftIndex):
     service_name: str = ""
     service_tags: list[str] | None = None
     type: str = ""
-    definition: HealthCheckDefinition = HealthCheckDefinition()
+    definition: Annotated[HealthCheckDefinition, Field(filterable=False)] = (
+        HealthCheckDefinition()
+    )
 
 
 class CheckServiceNode(Struct):

@@ -54,12 +54,14 @@ class ExposeConfig(Struct):
 class Upstream(Struct):
     """A service that a proxy makes reachable to its application."""
 
-    destination_type: str = ""
-    destination_namespace: Annotated[str, Field(omit_empty=True)] = ""
-    destination_name: str = ""
+    json_alone: ClassVar[bool] = True
+
+    destination_type: Annotated[str, Field(snake=True)] = ""
+    destination_namespace: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    destination_name: Annotated[str, Field(snake=True)] = ""
     datacenter: str = ""
-    local_bind_address: Annotated[str, Field(omit_empty=True)] = ""
-    local_bind_port: int = 0
+    local_bind_address: Annotated[str, Field(snake=True, omit_empty=True)] = ""
+    local_bind_port: Annotated[int, Field(snake=True)] = 0
     config: dict[str, Any] | None = None
     mesh_gateway: MeshGatewayConfig = MeshGatewayConfig()
     ingress_hosts: Annotated[list[str] | None, Field(json="-")] = None

@@ -6,7 +6,7 @@ turns the declarations into a tree for decoding and into rows for the reference.
 """
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -158,7 +158,7 @@ class ReferenceRow:
 
 
 def reference_rows(
-    keys: Iterable[Key], flags: dict[str, tuple[str, ...]]
+    keys: Iterable[Key], flags: Mapping[str, tuple[str, ...]]
 ) -> Iterator[ReferenceRow]:
     """Yield the rows of the reference page, in the order of declaration.
 

@@ -41,9 +41,13 @@ _THRESHOLDS = {
     "error": ERROR,
 }
 
+#: How the names of Twisted's own loggers begin.
+_TWISTED = ("twisted", "log_legacy")
+
 #: Our packages under the names that Consul's parts have in its log.
 _PARTS = {
     "agent": "agent",
+    "agent.anti_entropy": "agent.anti_entropy",
     "api": "agent.http",
     "checks": "agent",
     "dns": "agent.dns",
@@ -67,7 +71,7 @@ _SYSLOG_LEVELS = (
 def weight(event: LogEvent) -> int:
     """Return how important an event is, from `TRACE` to `ERROR`."""
     found = _WEIGHTS.get(event.get("log_level"), INFO)
-    if found <= INFO and event.get("log_namespace", "").startswith("twisted"):
+    if found <= INFO and event.get("log_namespace", "").startswith(_TWISTED):
         return TRACE
     return found
 
@@ -75,9 +79,10 @@ def weight(event: LogEvent) -> int:
 def part_name(namespace: str) -> str:
     """Return the name of the part of the agent that a logger belongs to."""
     words = namespace.split(".")
-    if words[0] == "consultwist" and len(words) > 1:
-        return _PARTS.get(words[1], f"agent.{words[1]}")
-    return namespace
+    if words[0] != "consultwist" or len(words) == 1:
+        return namespace
+    module = ".".join(words[1:3])
+    return _PARTS.get(module) or _PARTS.get(words[1]) or f"agent.{words[1]}"
 
 
 def format_line(event: LogEvent) -> str:

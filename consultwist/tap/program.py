@@ -10,12 +10,14 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from consultwist.errors import ConsultwistError
 from consultwist.tap.build import Prepared
+from consultwist.tap.start_checks import check_start
 
 #: How long leaving may take before the program ends without (Consul's limit).
 LEAVE_TIMEOUT_S = 15.0
@@ -33,12 +35,17 @@ _SIGNAL_NAMES = {
 MakeAgent = Callable[[Callable[[], None]], Any]
 
 
+log = Logger(namespace="agent")
+#: Consul reads its configuration twice, and warns under both names.
+log_of_auto_config = Logger(namespace="agent.auto_config")
+
+
+def _warn(text: str) -> None:
+    log.warn("{text}", text=text)
+
+
 class Program(MultiService):
     """Runs one agent from start to exit."""
-
-    log = Logger(namespace="agent")
-    #: Consul reads its configuration twice, and warns under both names.
-    _log_of_auto_config = Logger(namespace="agent.auto_config")
 
     def __init__(
         self,
@@ -76,7 +83,7 @@ class Program(MultiService):
         await maybeDeferred(super().stopService)
         self._restore_signals()
         self._prepared.release()
-        self.log.info("Exit code: code={code}", code=self.exit_code)
+        log.info("Exit code: code={code}", code=self.exit_code)
 
     def stopService(self) -> Deferred[None]:
         """Stop the agent and let go of the data directory."""
@@ -87,10 +94,11 @@ class Program(MultiService):
     def _start(self) -> None:
         self._catch_signals()
         for warning in self._prepared.warnings:
-            self.log.warn("{text}", text=warning)
+            _warn(warning)
         for warning in self._prepared.warnings:
-            self._log_of_auto_config.warn("{text}", text=warning)
+            log_of_auto_config.warn("{text}", text=warning)
         try:
+            check_start(self._prepared.config, _warn)
             self._prepared.write_pid_file()
             self._agent = self._make_agent(self._left)
             self._agent.setServiceParent(self)
@@ -100,9 +108,9 @@ class Program(MultiService):
         self._announce("==> Consul agent running!")
 
     def _failed(self, error: Exception) -> None:
-        if not isinstance(error, ConsultwistError | OSError):
-            self.log.failure("Error starting agent")
-        self.log.error('Error starting agent: error="{error}"', error=str(error))
+        if not isinstance(error, ConsultwistError | OSError | CannotListenError):
+            log.failure("Error starting agent")
+        log.error('Error starting agent: error="{error}"', error=str(error))
         self._exit(EXIT_STOPPED)
 
     def _left(self) -> None:
@@ -133,13 +141,11 @@ class Program(MultiService):
 
     def take_signal(self, number: int) -> None:
         """Do what a signal asks for."""
-        self.log.info(
-            "Caught: signal={name}", name=_SIGNAL_NAMES[signal.Signals(number)]
-        )
+        log.info("Caught: signal={name}", name=_SIGNAL_NAMES[signal.Signals(number)])
         if number == signal.SIGHUP:
             self._reload()
         elif self._leaving or not self._is_graceful(number):
-            self.log.info("Graceful shutdown disabled. Exiting")
+            log.info("Graceful shutdown disabled. Exiting")
             self._exit(EXIT_STOPPED)
         else:
             self._leave()
@@ -155,37 +161,35 @@ class Program(MultiService):
     def _reload(self) -> None:
         if self._agent is None:
             return
-        self.log.info("Reloading configuration...")
+        log.info("Reloading configuration...")
         done = Deferred.fromCoroutine(self._agent.reload())
         done.addErrback(self._reload_failed)
 
     def _reload_failed(self, failure: Failure) -> None:
         if failure.check(ConsultwistError):
-            self.log.error(
+            log.error(
                 'Failed to reload configs: error="{error}"',
                 error=failure.getErrorMessage(),
             )
         else:
-            self.log.failure("Failed to reload configs", failure=failure)
+            log.failure("Failed to reload configs", failure=failure)
 
     def _leave(self) -> None:
         self._leaving = True
-        self.log.info("Gracefully shutting down agent...")
+        log.info("Gracefully shutting down agent...")
         self._leave_timer = self._reactor.callLater(LEAVE_TIMEOUT_S, self._leave_late)
         done = Deferred.fromCoroutine(self._agent.leave())
         done.addCallbacks(self._leave_done, self._leave_failed)
 
     def _leave_late(self) -> None:
-        self.log.warn("Timeout on graceful leave. Exiting")
+        log.warn("Timeout on graceful leave. Exiting")
         self._exit(EXIT_STOPPED)
 
     def _leave_done(self, result: object) -> None:
         del result  # leaving has none
-        self.log.info("Graceful exit completed")
+        log.info("Graceful exit completed")
         self._exit(EXIT_LEFT)
 
     def _leave_failed(self, failure: Failure) -> None:
-        self.log.error(
-            'Error on leave: error="{error}"', error=failure.getErrorMessage()
-        )
+        log.error('Error on leave: error="{error}"', error=failure.getErrorMessage())
         self._exit(EXIT_STOPPED)

@@ -34,6 +34,10 @@ class LockDelays:
         self._clock = clock
         self._until: dict[str, float] = {}
 
+    def __len__(self) -> int:
+        """Return how many delays are held, expired ones included."""
+        return len(self._until)
+
     def observe(self, note: object) -> None:
         """Take the notes of committed transactions, of any kind."""
         if isinstance(note, LockReleased) and note.lock_delay > 0:

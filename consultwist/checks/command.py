@@ -174,8 +174,9 @@ class _Readable:
     def doRead(self) -> None:
         self._ready()
 
-    def connectionLost(self, reason: object) -> None:
-        """Hear that the reactor gives up on the descriptor: nothing is left to do."""
+    def connectionLost(self, reason: object) -> None:  # noqa: ARG002 - Twisted's
+        """Hear that the other end is closed, with nothing left to read."""
+        self._ready()
 
     def stop(self) -> None:
         self._reactor.removeReader(self)

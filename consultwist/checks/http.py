@@ -6,7 +6,7 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -206,8 +206,9 @@ def _connection_fault(
     fault = tls.fault(error) if tls is not None else ""
     if fault:
         return fault
-    if isinstance(error, ConnectionDone):
+    # Of a TLS connection Twisted does not tell how it was cut off.
+    if isinstance(error, ConnectionDone) or (tls and isinstance(error, ConnectionLost)):
         return "EOF"
     if isinstance(error, ConnectionClosed):
-        return f"read tcp {exchange.path()}: read: connection reset by peer"
+        return f"read tcp {exchange.path}: read: connection reset by peer"
     raise error

@@ -25,6 +25,7 @@ class HTTPExchange(Protocol):
             `ResponseError` or with why the connection ended.
         body_end: fires when the body is at its end, or the connection.
         response: what has been read.
+        path: the two ends of the connection, as in ``10.0.0.1:5->10.0.0.2:80``.
     """
 
     def __init__(self, request: bytes, tail: OutputTail, *, unpack: bool) -> None:
@@ -38,13 +39,16 @@ class HTTPExchange(Protocol):
         self._request = request
         has_body = not request.startswith(b"HEAD ")
         self.response = HTTPResponse(tail.add, has_body=has_body, unpack=unpack)
+        self.path = ""
         self.head: Deferred[None] = Deferred()
         self.body_end: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
         """Send the request."""
-        assert self.transport is not None
-        self.transport.write(self._request)
+        transport: Any = self.transport
+        ends = (transport.getHost(), transport.getPeer())
+        self.path = "->".join(join_host_port(end.host, end.port) for end in ends)
+        transport.write(self._request)
 
     def dataReceived(self, data: bytes) -> None:
         """Read on."""
@@ -83,12 +87,6 @@ class HTTPExchange(Protocol):
             transport.loseConnection()
         else:
             transport.abortConnection()
-
-    def path(self) -> str:
-        """Return the two ends of the connection, as in ``10.0.0.1:5->10.0.0.2:80``."""
-        transport: Any = self.transport
-        ends = (transport.getHost(), transport.getPeer())
-        return "->".join(join_host_port(end.host, end.port) for end in ends)
 
     def _tell(self) -> None:
         if self.response.status and not self.head.called:

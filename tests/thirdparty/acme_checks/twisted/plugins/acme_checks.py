@@ -1,0 +1,5 @@
+"""The check types of Acme's."""
+
+from acme.folder import FolderCheck
+
+folder = FolderCheck()

@@ -88,11 +88,10 @@ class DatagramBatch(Service):
             self._timer.cancel()
         self._timer = None
         lines, self._lines, self._size = self._lines, [], 0
-        if not lines or not self._ip or self._protocol is None:
+        transport = self._protocol.transport if self._protocol is not None else None
+        if not lines or not self._ip or transport is None:
             return
         data = b"\n".join(lines) + b"\n"
-        transport = self._protocol.transport
-        assert transport is not None
         try:
             transport.write(data, (self._ip, self._port))
         except OSError as error:

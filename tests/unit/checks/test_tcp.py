@@ -4,8 +4,11 @@ import re
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
+from consultwist.checks.dial import DialError, port_number, split_host_port
 from consultwist.checks.tcp import TCPCheck, TCPProbe
 from consultwist.interfaces import ICheckType
 from consultwist.structs.catalog import CheckType
@@ -76,3 +79,38 @@ def test_takes_definitions_with_an_address(host):
     host.reactor.advance(1)
     network.serve()
     assert host.reports == [("c", "passing", "TCP connect 127.76.0.9:7601: Success")]
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("[::1]a:80", "missing port in address"),
+        ("[::1]:80:90", "too many colons in address"),
+        ("a]b:80", "unexpected ']' in address"),
+        ("a[b:80", "unexpected '[' in address"),
+        ("::1", "too many colons in address"),
+        ("[::1", "missing ']' in address"),
+        ("host", "missing port in address"),
+    ],
+)
+def test_addresses_are_refused_in_the_words_of_go(address, reason):
+    """What is no host and port is refused before anything is resolved."""
+    with pytest.raises(DialError) as caught:
+        split_host_port(address)
+    assert str(caught.value) == f"dial tcp: address {address}: {reason}"
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_an_address_or_refused(text):
+    """Nothing makes the reader of addresses stumble; a port is a number or a name."""
+    try:
+        target = split_host_port(text)
+        number = port_number(target.port)
+    except DialError:
+        return
+    assert 0 <= number <= 65535
+
+
+def test_ports_have_numbers_or_names():
+    """A port may be left out, given in digits, or by the name of its service."""
+    assert [port_number(port) for port in ("", "80", "+80", "http")] == [0, 80, 80, 80]

@@ -31,6 +31,7 @@ class Entry:
     Attributes:
         sources: what they rest on.
         make: makes one more, without its id, given the second of the wall clock.
+        observe: is told, in milliseconds, how long each answer took.
         wanted: how many are made before they are used again.
         dated: whether they hold the second, as the serial number of the zone.
         size: how many bytes they may come to hold.
@@ -42,6 +43,7 @@ class Entry:
         "_variants",
         "dated",
         "make",
+        "observe",
         "size",
         "sources",
         "wanted",
@@ -51,12 +53,14 @@ class Entry:
         self,
         sources: tuple[Source, ...],
         make: Callable[[int], bytes],
+        observe: Callable[[float], None],
         *,
         varies: bool,
         dated: bool,
     ) -> None:
         self.sources = sources
         self.make = make
+        self.observe = observe
         self.wanted = VARIANTS_MAX if varies else 1
         self.dated = dated
         self.size = 0
@@ -105,6 +109,7 @@ class AnswerCache:
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
         self._wall = clock.wall
+        self._monotonic = clock.monotonic
         self._entries: dict[bytes, Entry] = {}
         self._size = 0
 
@@ -116,13 +121,17 @@ class AnswerCache:
         entry = self._entries.get(question)
         if entry is None:
             return None
+        began = self._monotonic()
         try:
-            if entry.is_good(self._ask):
-                return entry.take(int(self._wall()) if entry.dated else 0)
+            if not entry.is_good(self._ask):
+                return None
         except Exception:
             # Whatever it is, the question meets it again and tells.
             self.forget(question)
-        return None
+            return None
+        answer = entry.take(int(self._wall()) if entry.dated else 0)
+        entry.observe((self._monotonic() - began) * 1000)
+        return answer
 
     def keep(self, question: bytes, entry: Entry) -> None:
         """Take up an entry that holds its first answer."""

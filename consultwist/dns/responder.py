@@ -1,7 +1,7 @@
 """Responder: a question's bytes to its answer's bytes."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -76,6 +76,9 @@ class Responder:
         self._settings = settings = settings_from(self._config, self._token)
         self._labels = {"node": settings.node_name}
         self._recursors = _recursors(agent, settings)
+        sampled = agent.metrics.sample_series
+        self._observe_domain = sampled("dns.domain_query", self._labels).add
+        self._observe_pointer = sampled("dns.ptr_query", self._labels).add
         self._zone = Zone(agent, settings, self._forms, self._recursors)
         self._caches = {
             stream: AnswerCache(agent.rpc, agent.clock) for stream in (False, True)
@@ -125,14 +128,17 @@ class Responder:
     ) -> Answer | Deferred[Answer]:
         asked = message.questions[0]
         name = asked.name.lower()
-        reply = _Reply(self._settings, message, client)
+        began = self._agent.clock.monotonic()
+        reply = _Reply(self._settings, message, client, began)
         if self._pending >= PENDING_MAX:
             return reply.error(SERVFAIL)
         # Above a zone cut stands another server (RFC 4035 section 3.1.4.1).
         is_foreign = asked.type == TYPE_DS and self._recursors is not None
         if not is_foreign and self._zone.is_inside(name):
+            reply.observe = self._observe_domain
             found = self._zone.prepare(asked.name, asked.type, client)
         elif not is_foreign and under(name, ARPA):
+            reply.observe = self._observe_pointer
             found = self._zone.prepare_reverse(asked.name, asked.type, client)
         elif self._recursors is not None:
             return self._track(self._recurse(data, reply), reply)
@@ -169,11 +175,13 @@ class Responder:
             if self._recursors is None:
                 return reply.no_recursor()
             return self._recurse(data, reply)
-        second = int(self._agent.clock.wall())
+        clock = self._agent.clock
+        second = int(clock.wall())
         sections = prepared.draft.sections(self._agent.rng)
         answer = reply.render(sections, second, per_client=prepared.per_client)
         if prepared.sources is not None and reply.is_repeatable:
             self._keep(data, reply, prepared, sections, answer, second)
+        reply.observe((clock.monotonic() - reply.began) * 1000)
         return answer
 
     def _keep(
@@ -194,6 +202,7 @@ class Responder:
         entry = Entry(
             prepared.sources,
             make,
+            reply.observe,
             varies=draft.varies,
             dated=sections.soa is not SOAPlace.NOWHERE,
         )
@@ -238,15 +247,23 @@ def _format_error(data: bytes, error: FormatError) -> bytes:
     return encode(Message(id=ident, flags=flags, questions=[error.asked]))
 
 
+def _ignore(_: float) -> None:
+    """Foreign names are not timed: the recursors take the time."""
+
+
 class _Reply:
     """Makes the messages that answer one question."""
 
-    __slots__ = ("_message", "_settings", "client")
+    __slots__ = ("_message", "_settings", "began", "client", "observe")
 
-    def __init__(self, settings: Settings, message: Message, client: Client) -> None:
+    def __init__(
+        self, settings: Settings, message: Message, client: Client, began: float
+    ) -> None:
         self._settings = settings
         self._message = message
         self.client = client
+        self.began = began
+        self.observe: Callable[[float], None] = _ignore
 
     @property
     def is_repeatable(self) -> bool:

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
+from consultwist.clock import Clock
 from consultwist.errors import ACLNotFound, RPCError
 from consultwist.interfaces import IAgent
 from consultwist.wire.struct import Struct
@@ -60,12 +61,31 @@ class RecordedMetrics:
         del labels
         self.gauges.append((name, value))
 
+    def sample_series(
+        self, name: str, labels: Mapping[str, str] | None = None
+    ) -> "RecordedSeries":
+        """Return what keeps samples of one name."""
+        return RecordedSeries(self, name, labels)
+
     def sample(
         self, name: str, value: float, labels: Mapping[str, str] | None = None
     ) -> None:
         """Keep a sample."""
         del labels
         self.samples.append((name, value))
+
+
+@attrs.define
+class RecordedSeries:
+    """Samples of one name."""
+
+    metrics: RecordedMetrics
+    name: str
+    labels: Mapping[str, str] | None
+
+    def add(self, value: float) -> None:
+        """Keep a sample."""
+        self.metrics.sample(self.name, value, self.labels)
 
 
 @attrs.define
@@ -92,7 +112,7 @@ class RecordingAgent:
         self.methods = dict(methods or {})
         self.calls: list[tuple[str, Struct]] = []
         self.reactor: Any = MemoryReactorClock()
-        self.clock = ReactorTime(self.reactor)
+        self.clock: Clock = ReactorTime(self.reactor)
         self.rng = random.Random(1)  # noqa: S311  # tests repeat
         self.delegate: Any = SimpleNamespace(read_version=lambda: -1)
         self.local_state: Any = None

@@ -25,6 +25,8 @@ from consultwist.structs.session import (
 )
 from consultwist.structs.uuids import make_uuid
 
+#: The shortest TTL of a session, where ``session_ttl_min`` is not set (Consul: 10 s).
+TTL_MIN: Final = 10 * durations.SECOND
 #: The longest TTL of a session (Consul: 24 h).
 TTL_MAX: Final = 24 * durations.HOUR
 
@@ -156,7 +158,7 @@ def _refuse_ttl(text: str, ttl_min_s: float) -> None:
         ttl = durations.parse(text)
     except ValueError as error:
         raise ConsultwistError(f"Session TTL '{text}' invalid: {error}") from error
-    ttl_min = int(ttl_min_s * durations.SECOND)
+    ttl_min = int(ttl_min_s * durations.SECOND) or TTL_MIN
     if ttl and not ttl_min <= ttl <= TTL_MAX:
         limits = f"{durations.render(ttl_min)}={durations.render(TTL_MAX)}"
         raise ConsultwistError(

@@ -117,7 +117,10 @@ def test_times_to_live_within_the_limits_are_taken(world, ttl):
 
 
 def test_the_shortest_ttl_is_configured(world):
-    """``session_ttl_min``."""
+    """``session_ttl_min``; where it is not set, ten seconds."""
+    world.server.config.session_ttl_min = 0.0
+    with pytest.raises(ConsultwistError, match="between"):
+        world.create(ttl="9s")
     world.server.config.session_ttl_min = 1.0
     assert world.create(ttl="1s")
 

@@ -71,13 +71,12 @@ class Command:
         self._ended = ended
         self._killed = False
         self._program = _start(args)
+        exit_descriptor = _watch_exit(self._program)
         assert self._program.stdout is not None
         self._pipe: _Readable | None = _Readable(
             reactor, self._program.stdout.fileno(), self._read
         )
-        self._exit: _Readable | None = _Readable(
-            reactor, os.pidfd_open(self._program.pid), self._exited
-        )
+        self._exit: _Readable | None = _Readable(reactor, exit_descriptor, self._exited)
 
     def kill(self) -> None:
         """Kill the program with everything in its group; the pipe no longer counts."""
@@ -151,6 +150,17 @@ def _start(args: Sequence[str]) -> "subprocess.Popen[bytes]":
     assert program.stdout is not None
     setNonBlocking(program.stdout.fileno())
     return program
+
+
+def _watch_exit(program: "subprocess.Popen[bytes]") -> int:
+    """Return a descriptor that is readable when a program has ended."""
+    try:
+        return os.pidfd_open(program.pid)
+    except OSError as error:
+        # No descriptor is left, or the kernel is too old: nobody would hear the end.
+        with program:
+            os.killpg(program.pid, signal.SIGKILL)
+        raise CommandError(f"pidfd_open: {(error.strerror or '').lower()}") from error
 
 
 @implementer(IReadDescriptor)

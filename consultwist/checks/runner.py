@@ -11,7 +11,7 @@ direction is held back.
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -82,7 +82,7 @@ class IntervalRunner:
 
     def _tick(self) -> None:
         self._timer = None
-        self._running = running = self._probe()
+        self._running = running = maybeDeferred(self._probe)
         running.addErrback(self._broken).addCallback(self._finished)
 
     def _broken(self, failure: Failure) -> Outcome:

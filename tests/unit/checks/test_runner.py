@@ -130,3 +130,19 @@ def test_undamped_results_bypass_the_thresholds(host):
     host.reactor.advance(10)
     host.reactor.advance(10)
     assert host.reports[-1] == ("c", CRITICAL, "late")
+
+
+def test_a_probe_that_cannot_begin_is_critical_and_goes_on(host):
+    """A fault before there is anything to wait for is treated like any other."""
+    calls = []
+
+    def probe():
+        calls.append(1)
+        raise OSError(24, "Too many open files")
+
+    make_runner(host, probe).start()
+    host.reactor.advance(10)
+    host.reactor.advance(10)
+    assert len(calls) == 2
+    assert host.reports[0][1] == CRITICAL
+    assert "Too many open files" in host.reports[0][2]

@@ -42,8 +42,8 @@ class Reload:
     Attributes:
         config: the configuration to have in force: the old one with what may change.
         changed: the attributes that changed and apply now.
-        not_reloadable: what changed too and needs a restart, by configuration key where the
-            attribute holds one.
+        not_reloadable: what changed too and needs a restart, by configuration key
+            where the attribute holds one.
     """
 
     config: RuntimeConfig

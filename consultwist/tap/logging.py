@@ -190,10 +190,11 @@ class AgentLog:
         """
         level = threshold(config.log_level)
         self._observers: list[LineObserver | SyslogObserver] = []
+        self._file: RotatingLogFile | None = None
         if stdout is not None:
             self._add_lines(stdout.write, stdout.flush, level, config)
         if config.log_file_path:
-            file = _open_log_file(config, wall)
+            self._file = file = _open_log_file(config, wall)
             self._add_lines(file.write, file.flush, level, config)
         if config.enable_syslog:
             self._observers.append(SyslogObserver(config.syslog_facility, level))
@@ -219,6 +220,11 @@ class AgentLog:
         """Write beside the log that the program has already."""
         for observer in self._observers:
             globalLogPublisher.addObserver(observer)
+
+    def close(self) -> None:
+        """Close the log file; lines that come later are lost."""
+        if self._file is not None:
+            self._file.close()
 
     def set_level(self, level: str) -> None:
         """Change from which level on events are written."""

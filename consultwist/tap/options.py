@@ -60,12 +60,13 @@ def make_service(options: AgentOptions, reactor: Any) -> IService:
         if options.mode == "client" and built.config.server_mode:
             raise ConfigError("consul-client cannot run with server = true")
         prepared = prepare(options.flags, built)
-        AgentLog(prepared.config.logging, None, SystemClock().wall).join()
+        agent_log = AgentLog(prepared.config.logging, None, SystemClock().wall)
     except ConfigError as error:
         raise SystemExit(f"==> {error}") from None
     use_monotonic_time(reactor)
     # What an agent would announce on its terminal, twistd has in its log.
-    return make_program(reactor, prepared, _say_nothing)
+    agent_log.join()
+    return make_program(reactor, prepared, agent_log, _say_nothing)
 
 
 def _say_nothing(text: str) -> None:

@@ -8,15 +8,17 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from consultwist.config.runtime import RuntimeConfig
 from consultwist.errors import ConsultwistError
 from consultwist.tap.build import Prepared
+from consultwist.tap.logging import AgentLog
 from consultwist.tap.start_checks import check_start
 
 #: How long leaving may take before the program ends without (Consul's limit).
@@ -44,6 +46,17 @@ def _warn(text: str) -> None:
     log.warn("{text}", text=text)
 
 
+class LogLevelSetting(Service):
+    """Changes the level of the log when a reload does."""
+
+    def __init__(self, agent_log: AgentLog) -> None:
+        self._log = agent_log
+
+    def reconfigure(self, config: RuntimeConfig) -> None:
+        """Take over the level of a configuration."""
+        self._log.set_level(config.logging.log_level)
+
+
 class Program(MultiService):
     """Runs one agent from start to exit."""
 
@@ -52,6 +65,7 @@ class Program(MultiService):
         reactor: Any,
         prepared: Prepared,
         make_agent: MakeAgent,
+        agent_log: AgentLog,
         announce: Callable[[str], object],
     ) -> None:
         """Take what is needed; nothing happens before `startService`.
@@ -60,12 +74,14 @@ class Program(MultiService):
             reactor: the one reactor.
             prepared: the configuration, checked, and the locked data directory.
             make_agent: makes the agent's service.
+            agent_log: where the log goes; its level follows the configuration.
             announce: tells the user how far the program is.
         """
         super().__init__()
         self._reactor = reactor
         self._prepared = prepared
         self._make_agent = make_agent
+        self._log = agent_log
         self._announce = announce
         self._agent: Any = None
         self._leave_timer: IDelayedCall | None = None
@@ -84,6 +100,7 @@ class Program(MultiService):
         self._restore_signals()
         self._prepared.release()
         log.info("Exit code: code={code}", code=self.exit_code)
+        self._log.close()
 
     def stopService(self) -> Deferred[None]:
         """Stop the agent and let go of the data directory."""
@@ -101,6 +118,7 @@ class Program(MultiService):
             check_start(self._prepared.config, _warn)
             self._prepared.write_pid_file()
             self._agent = self._make_agent(self._left)
+            LogLevelSetting(self._log).setServiceParent(self._agent)
             self._agent.setServiceParent(self)
         except Exception as error:
             self._failed(error)

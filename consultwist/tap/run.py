@@ -1,6 +1,7 @@
 """``consultwist agent``: run the program in the foreground until it ends."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TextIO
 
@@ -32,7 +33,8 @@ def run_agent(flags: ParsedFlags, stdout: TextIO, stderr: TextIO) -> int:
         return 1
     announce(banner(prepared.config), stdout)
     agent_log.begin()
-    program = make_program(reactor, prepared, partial(announce, stream=stdout))
+    tell = partial(announce, stream=stdout)
+    program = make_program(reactor, prepared, agent_log, tell)
     return _run(reactor, program)
 
 
@@ -45,12 +47,15 @@ def use_monotonic_time(reactor: Any) -> None:
     reactor.seconds = time.monotonic
 
 
-def make_program(reactor: Any, prepared: Prepared, tell: Any) -> Program:
+def make_program(
+    reactor: Any, prepared: Prepared, agent_log: AgentLog, tell: Callable[[str], object]
+) -> Program:
     """Return the program of an agent, not started yet."""
     return Program(
         reactor,
         prepared,
         partial(build_agent_service, prepared, reactor),
+        agent_log,
         tell,
     )
 

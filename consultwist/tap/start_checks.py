@@ -57,7 +57,11 @@ def check_start(config: RuntimeConfig, warn: Callable[[str], None]) -> None:
     mode = "server" if config.server_mode else "client"
     for problem in _mode_problems(config):
         raise ConfigError(f"Failed to start Consul {mode}: {problem}")
-    for problem in (*_key_problems(config), *_recursor_problems(config)):
+    for problem in (
+        *_key_problems(config),
+        *_recursor_problems(config),
+        *_socket_problems(config),
+    ):
         raise ConfigError(problem)
     check_definitions(config)
     for watch in config.watches:
@@ -107,6 +111,17 @@ def _recursor_problems(config: RuntimeConfig) -> Iterator[str]:
             continue
         if not (port.isdigit() and int(port) <= _PORT_MAX):
             yield f"Invalid recursor address: address tcp/{port}: unknown port"
+
+
+def _socket_problems(config: RuntimeConfig) -> Iterator[str]:
+    listeners = (*config.http_addrs, *config.https_addrs, *config.grpc_addrs)
+    if not config.unix_socket_mode or not any(a.is_unix for a in listeners):
+        return
+    try:
+        int(config.unix_socket_mode, 8)
+    except ValueError:
+        # Consul shows the number that it could not read, not the text.
+        yield "Failed setting up socket: invalid mode specified: 0"
 
 
 def _check_watch(watch: dict[str, Any], warn: Callable[[str], None]) -> None:

@@ -197,8 +197,12 @@ class SimMember:
         if self.now > stream.ends_at:
             self._failed(stream.number)
             return
-        answer = self._read(data, is_dialing=True)
-        self.core.stream_answered(stream.number, answer, self.now)
+        try:
+            answer = self._read(data, is_dialing=True)
+        except WireError as error:
+            self.core.stream_failed(stream.number, str(error), self.now)
+        else:
+            self.core.stream_answered(stream.number, answer, self.now)
         self.flush()
 
     def _read(self, data: bytes, *, is_dialing: bool) -> StreamMessage:

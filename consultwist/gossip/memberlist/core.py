@@ -103,7 +103,8 @@ class Memberlist:
         self._exchanges = Exchanges(self._parts, self._claims, self._new_stream)
         self._stream_count = 0
         self._gossip_alarm: Alarm | None = None
-        self._gossip_phase_s = rng.random() * timings.gossip_interval_s
+        self._gossip_tick = 0
+        self._phase_s = rng.random() * timings.gossip_interval_s
         self._leave: tuple[int, Alarm] | None = None
         self._takers: dict[int, Callable[[bytes, Address, float], None]] = {
             messages.PING: self._on_ping,
@@ -260,10 +261,12 @@ class Memberlist:
             return
         if not self.table.others:
             return
-        # Ticks fall on a grid of our own, as those of a ticker that never stops.
-        interval_s = self._parts.timings.gossip_interval_s
-        ticks = (now - self._gossip_phase_s) // interval_s + 1
-        due = self._gossip_phase_s + ticks * interval_s
+        # Ticks fall on a grid of our own, as those of a ticker that never stops. They
+        # are numbered, since a rounding error must not make one tick into two.
+        interval_s, phase_s = self._parts.timings.gossip_interval_s, self._phase_s
+        reached = int((now - phase_s) // interval_s)
+        self._gossip_tick = max(self._gossip_tick, reached) + 1
+        due = phase_s + self._gossip_tick * interval_s
         self._gossip_alarm = self._parts.schedule.at(due, self._gossip)
 
     def _gossip(self, now: float) -> None:

@@ -59,7 +59,7 @@ class Leader:
         self._verifying_next: list[int] = []
         self._transfer: _Transfer | None = None
         self.is_over = False
-        self._update_peers()
+        self._update_peers(state.log.last_index + 1)
         # Nothing of earlier terms may be committed before an entry of this one is
         # (paper, 5.4.2), so there is one at once.
         self._first_index = self._append([(LogType.NOOP, None, None)], now)
@@ -238,7 +238,8 @@ class Leader:
         peer.succeeded()
         peer.verified_round = max(peer.verified_round, call.note)
         self._finish_verification(now)
-        if self._verifying and peer.verified_round < self._round:
+        is_behind = peer.verified_round < self._round
+        if self._verifying and is_behind and not peer.is_heartbeat_in_flight:
             replication.send_heartbeat(self._state, peer, now, self._round)
 
     def fail(self, call: Call, now: float) -> None:
@@ -311,12 +312,13 @@ class Leader:
         configuration.check()
         data = configuration.pack()
         index = self._append([(LogType.CONFIGURATION, data, None)], now)
-        self._update_peers()
+        self._update_peers(index)
         self._replicate(now)
         self._advance_commit(now)
         return index
 
-    def _update_peers(self) -> None:
+    def _update_peers(self, next_index: int) -> None:
+        """Take over the configuration; new peers are first sent the next index."""
         state = self._state
         servers = {s.id: s for s in state.configuration.servers}
         servers.pop(state.server_id, None)
@@ -326,7 +328,6 @@ class Leader:
         for server in servers.values():
             known = self._peers.get(server.id)
             if known is None or known.leaving_at:
-                next_index = state.log.last_index + 1
                 self._peers[server.id] = Progress(server, next_index)
             else:
                 known.server = server

@@ -1,5 +1,6 @@
 """The storage of a server with a data directory."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -126,7 +127,7 @@ class DiskStorage:
         """Write in order, in the thread; neighbouring appends are one."""
         entries: list[Entry] = []
         commit_index = 0
-        for write in batch:
+        for write, after in itertools.zip_longest(batch, batch[1:]):
             if isinstance(write, PersistEntries):
                 entries += write.entries
                 commit_index = write.commit_index
@@ -134,7 +135,11 @@ class DiskStorage:
             if entries:
                 self._log.append(entries, commit_index)
                 entries = []
-            self._write_other(write)
+            # A new term and the vote in it come one after the other.
+            if not (
+                isinstance(write, PersistState) and isinstance(after, PersistState)
+            ):
+                self._write_other(write)
         if entries:
             self._log.append(entries, commit_index)
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from consultwist.errors import NotReadyForConsistentReads
 from consultwist.interfaces import ILeaderRoutine, IServer
 
 
@@ -30,6 +32,7 @@ class LeaderRoutines:
         self._barrier = barrier
         self._stops: list[Callable[[], None]] = []
         self._reign = 0
+        self._waiting: dict[Deferred[None], None] = {}
         #: Whether consistent reads may be answered.
         self.ready = False
 
@@ -41,10 +44,23 @@ class LeaderRoutines:
         done.addCallback(lambda _: self._start(reign))
         done.addErrback(self._failed)
 
+    def wait_ready(self, reactor: IReactorTime, timeout_s: float) -> Deferred[None]:
+        """Fire when consistent reads may be answered.
+
+        Fails with NotReadyForConsistentReads after the timeout, or when leadership is
+        lost before.
+        """
+        waiting: Deferred[None] = Deferred(self._forget)
+        waiting.addTimeout(timeout_s, reactor, onTimeoutCancel=_not_ready)
+        self._waiting[waiting] = None
+        return waiting
+
     def lost(self) -> None:
         """This server leads no more; also called at shutdown."""
         self._reign += 1
         self.ready = False
+        for waiting in self._take_waiting():
+            waiting.errback(NotReadyForConsistentReads())
         while self._stops:
             stop = self._stops.pop()
             try:
@@ -58,9 +74,22 @@ class LeaderRoutines:
         for routine in self._routines:
             self._stops.append(routine.start(self._server))
         self.ready = True
+        for waiting in self._take_waiting():
+            waiting.callback(None)
+
+    def _take_waiting(self) -> list[Deferred[None]]:
+        waiting, self._waiting = list(self._waiting), {}
+        return waiting
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        self._waiting.pop(waiting, None)
 
     def _failed(self, failure: Failure) -> None:
         # The usual reason is that leadership was lost again before the barrier.
         self.log.warn(
             "failed to take over leadership: {error}", error=failure.getErrorMessage()
         )
+
+
+def _not_ready(_: object, __: float) -> Failure:
+    return Failure(NotReadyForConsistentReads())

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from consultwist import durations
 from consultwist.acl.authorizer import ALLOW_ALL, Openness
 from consultwist.config.runtime import RuntimeConfig
-from consultwist.errors import NoLeader, NotReadyForConsistentReads, PermissionDenied
+from consultwist.errors import NoLeader, PermissionDenied
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
 from consultwist.interfaces import (
@@ -176,9 +176,10 @@ class Server(MultiService):
         """Make sure by a quorum that this server leads and shows all it must."""
         if not self.raft.is_leader:
             raise NoLeader
-        if not self._routines.ready:
-            raise NotReadyForConsistentReads
-        return self.raft.verify_leader()
+        if self._routines.ready:
+            return self.raft.verify_leader()
+        ready = self._routines.wait_ready(self.reactor, self.config.rpc_hold_timeout)
+        return ready.addCallback(lambda _: self.raft.verify_leader())
 
     # --- what leader routines ask ---------------------------------------------------
 

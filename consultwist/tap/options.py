@@ -4,6 +4,9 @@ Twistd parses options in its own way; the words after the command's name are the
 taken as they are and given to the agent's own flags.
 """
 
+import atexit
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +21,7 @@ from consultwist.config.load import load
 from consultwist.errors import ConfigError
 from consultwist.tap.build import prepare
 from consultwist.tap.logging import AgentLog
+from consultwist.tap.program import Program
 from consultwist.tap.run import make_program, use_monotonic_time
 
 
@@ -66,7 +70,16 @@ def make_service(options: AgentOptions, reactor: Any) -> IService:
     use_monotonic_time(reactor)
     # What an agent would announce on its terminal, twistd has in its log.
     agent_log.join()
-    return make_program(reactor, prepared, agent_log, _say_nothing)
+    program = make_program(reactor, prepared, agent_log, _say_nothing)
+    # Twistd itself ends with 0 whatever became of its services.
+    atexit.register(_exit_as, program)
+    return program
+
+
+def _exit_as(program: Program) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(program.exit_code)
 
 
 def _say_nothing(text: str) -> None:

@@ -1,9 +1,11 @@
 """``consultwist agent``: run the program in the foreground until it ends."""
 
+import gc
+import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import consultwist
 from consultwist.clock import SystemClock
@@ -13,6 +15,12 @@ from consultwist.errors import ConfigError
 from consultwist.tap.build import Prepared, build_agent_service, prepare
 from consultwist.tap.logging import AgentLog, announce
 from consultwist.tap.program import Program
+
+#: Objects that are made more than they are freed before the youngest are collected,
+#: and how many such collections go before one of the next older ones.
+_COLLECT_YOUNG: Final = 50_000
+_COLLECT_MIDDLE: Final = 20
+_COLLECT_OLD: Final = 100
 
 
 def run_agent(flags: ParsedFlags, stdout: TextIO, stderr: TextIO) -> int:
@@ -47,10 +55,24 @@ def use_monotonic_time(reactor: Any) -> None:
     reactor.seconds = time.monotonic
 
 
+def settle_process() -> None:
+    """Set what holds for the whole process.
+
+    Files that an agent makes are for its owner alone. The collector is held back: the
+    state consists of records that it need not look at, and its defaults cost half as
+    much CPU again and pauses of 0.2 s while a large catalog grows.
+    """
+    os.umask(0o077)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_YOUNG, _COLLECT_MIDDLE, _COLLECT_OLD)
+
+
 def make_program(
     reactor: Any, prepared: Prepared, agent_log: AgentLog, tell: Callable[[str], object]
 ) -> Program:
     """Return the program of an agent, not started yet."""
+    settle_process()
     return Program(
         reactor,
         prepared,

@@ -42,13 +42,13 @@ class Reload:
     Attributes:
         config: the configuration to have in force: the old one with what may change.
         changed: the attributes that changed and apply now.
-        not_reloadable: what changed too and needs a restart, by configuration key
+        ignored: what changed too and needs a restart, by configuration key
             where the attribute holds one.
     """
 
     config: RuntimeConfig
     changed: tuple[str, ...]
-    not_reloadable: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 def compare(old: RuntimeConfig, new: RuntimeConfig) -> Reload:

@@ -16,6 +16,7 @@ from consultwist.api.agent.checks import AgentChecks
 from consultwist.api.agent.maintenance import read_enable
 from consultwist.api.agent.monitor import monitor
 from consultwist.api.agent.services import AgentServices
+from consultwist.config.debug import debug_config
 from consultwist.errors import BadRequest, ConsultwistError
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.http.messages import MaybeLater, Request, Response
@@ -91,7 +92,7 @@ class AgentSelf:
                 "Server": config.server_mode,
                 "Version": config.version,
             },
-            "DebugConfig": config.debug_config(),
+            "DebugConfig": debug_config(config),
             "Coord": agent.pools.coordinate(),
             "Member": member_shape(agent.pools.own_member()),
             "Stats": agent.stats(),

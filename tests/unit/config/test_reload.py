@@ -19,7 +19,7 @@ def test_reloadable_settings_are_taken_over():
     )
     change = compare(old, new)
     assert change.config == new
-    assert change.not_reloadable == ()
+    assert change.ignored == ()
     assert set(change.changed) == {
         *("logging", "node_meta", "dns_node_ttl", "dns_recursors", "services")
     }
@@ -31,7 +31,7 @@ def test_other_settings_stay_and_are_named():
     new = make_config(dev=True, node_name="other", ports={"http": 9500}, log_json=True)
     change = compare(old, new)
     assert change.config == old
-    assert change.not_reloadable == (
+    assert change.ignored == (
         "http_addrs",
         "ports.http",
         "log_json",
@@ -45,7 +45,7 @@ def test_own_node_id_is_no_change():
     running = attrs.evolve(read, node_id="11111111-2222-3333-4444-555555555555")
     change = compare(running, read)
     assert change.config == running
-    assert change.changed == change.not_reloadable == ()
+    assert change.changed == change.ignored == ()
 
 
 def test_metric_filters_reload_without_the_sinks():
@@ -57,4 +57,4 @@ def test_metric_filters_reload_without_the_sinks():
     change = compare(old, new)
     assert change.config.telemetry.blocked_prefixes == ("a",)
     assert change.config.telemetry.metrics_prefix == "consul"
-    assert change.not_reloadable == ("telemetry.metrics_prefix",)
+    assert change.ignored == ("telemetry.metrics_prefix",)

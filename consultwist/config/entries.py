@@ -6,7 +6,7 @@ from consultwist.errors import ConfigError
 from consultwist.structs.service_rules import error_list
 
 #: What every entry has.
-_COMMON = "kind name namespace createindex modifyindex"
+_EVERY_ENTRY = "kind name namespace createindex modifyindex"
 
 #: The names at the top of an entry by its kind, in lower case without underscores.
 _NAMES = {
@@ -37,7 +37,7 @@ def check_entry(entry: dict[str, Any]) -> None:
         raise ConfigError("Kind value in payload is not a string")
     if kind not in _NAMES:
         raise ConfigError(f"invalid config entry kind: {kind}")
-    known = (_COMMON + " " + _NAMES[kind]).split()
+    known = (_EVERY_ENTRY + " " + _NAMES[kind]).split()
     unknown = [name for name in entry if _plain(name) not in known]
     if unknown:
         raise ConfigError(

@@ -326,7 +326,7 @@ class Raft:
         state.append([Entry.make(1, 1, LogType.CONFIGURATION, configuration.pack())])
         self._role = Follower(state, now)
 
-    def recover(self, configuration: Configuration) -> None:
+    def recover(self, configuration: Configuration, now: float) -> None:
         """Put a configuration into force by an operator's order; before all else.
 
         It is appended with the term of the last entry, so that of servers that are
@@ -338,6 +338,7 @@ class Raft:
         state.configurations.install(configuration, state.log.last_index)
         data = configuration.pack()
         state.append([Entry.make(index, term, LogType.CONFIGURATION, data)])
+        self._role = Follower(state, now)
 
     def propose(
         self, commands: Sequence[tuple[bytes, bytes | None]], now: float

@@ -158,7 +158,7 @@ class RaftNode(Service):
             log.warn(
                 "raft: recovering with the servers of {path}", path=self._peers_file
             )
-            core.recover(ordered)
+            core.recover(ordered, self._clock.monotonic())
         self._driver.flush()
 
     def _restore_at_start(self, index: int, term: int) -> None:

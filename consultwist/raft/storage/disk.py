@@ -136,9 +136,8 @@ class DiskStorage:
                 self._log.append(entries, commit_index)
                 entries = []
             # A new term and the vote in it come one after the other.
-            if not (
-                isinstance(write, PersistState) and isinstance(after, PersistState)
-            ):
+            is_outdated = isinstance(after, PersistState)
+            if not (is_outdated and isinstance(write, PersistState)):
                 self._write_other(write)
         if entries:
             self._log.append(entries, commit_index)

@@ -148,6 +148,7 @@ class LocalServer:
         config: the settings that endpoints look at; set what else a test needs.
         commands: the types and requests that were proposed.
         authorizer: what the caller may do.
+        membership: the gossip pool, where a test has one.
     """
 
     def __init__(self, replica: Replica, *endpoints: Endpoint) -> None:
@@ -164,6 +165,7 @@ class LocalServer:
         self.session_timers = SessionTimers(self.reactor, self.clock)
         self.coordinate_updates = CoordinateUpdates(self.reactor)
         self.authorizer: Authorizer = ALLOW_ALL
+        self.membership: Any = None
         self.commands: list[tuple[int, Struct]] = []
         self._dispatcher = Dispatcher(
             method for endpoint in endpoints for method in endpoint.methods()

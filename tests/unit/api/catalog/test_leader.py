@@ -1,14 +1,16 @@
 """The catalog follows the gossip pool while a server leads."""
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 
+from consultwist.api.catalog import rows
 from consultwist.api.catalog.leader import (
     RECONCILE_INTERVAL_S,
     CatalogFollowsMembers,
     consul_service,
 )
-from consultwist.api.catalog.rows import find_check, find_node, find_service
 from consultwist.api.catalog.table import CatalogTable
 from consultwist.api.coordinate.table import CoordinateTable
 from consultwist.api.kv.table import KVTable
@@ -81,8 +83,16 @@ def lead(server):
     return CatalogFollowsMembers().start(server)
 
 
-def health(server, name):
-    return find_check(server.store, name, "serfHealth")
+def node_of(server, name) -> Any:
+    return rows.find_node(server.store, name)
+
+
+def consul_on(server, name) -> Any:
+    return rows.find_service(server.store, name, "consul")
+
+
+def health(server, name) -> Any:
+    return rows.find_check(server.store, name, "serfHealth")
 
 
 def settle(server):
@@ -94,7 +104,7 @@ def test_members_are_registered_when_leading_begins(server):
     """A client gets a node with its health, and no service."""
     server.membership.put(member("c1"))
     lead(server)
-    node = find_node(server.store, "c1")
+    node = node_of(server, "c1")
     assert (node.id, node.address, node.datacenter) == (id_of("c1"), "10.0.0.1", "dc1")
     check = health(server, "c1")
     assert (check.name, check.status, check.output) == (
@@ -109,7 +119,7 @@ def test_servers_get_the_service_consul(server):
     """Its metadata tells versions and whether the server votes."""
     server.membership.put(server_member(nonvoter="1"))
     lead(server)
-    found = find_service(server.store, "srv", "consul")
+    found = consul_on(server, "srv")
     assert (found.service, found.port) == ("consul", 8300)
     assert found.meta == {
         "non_voter": "true",
@@ -136,7 +146,7 @@ def test_a_new_version_of_a_server_is_told(server):
     server.membership.put(server_member())
     lead(server)
     server.membership.put(server_member(build="1.8.8:x"))
-    assert find_service(server.store, "srv", "consul").meta["version"] == "1.8.8"
+    assert consul_on(server, "srv").meta["version"] == "1.8.8"
 
 
 def test_a_failed_member_becomes_critical_and_well_again(server):
@@ -158,7 +168,7 @@ def test_a_failed_member_becomes_critical_and_well_again(server):
     settle(server)
     server.membership.put(member("c1"))
     assert health(server, "c1").status == "passing"
-    node = find_node(server.store, "c1")
+    node = node_of(server, "c1")
     assert node.tagged_addresses == {"lan": "10.0.0.1"}
     assert node.meta == {"rack": "1"}
 
@@ -179,8 +189,8 @@ def test_a_member_that_goes_takes_its_node_along(server, how):
         server.membership.put(member("c1", status=MemberStatus.LEFT))
     else:
         server.membership.forget("c1")
-    assert find_node(server.store, "c1") is None
-    assert find_node(server.store, "server-1") is not None
+    assert node_of(server, "c1") is None
+    assert node_of(server, "server-1") is not None
 
 
 def test_the_leader_does_not_remove_itself(server):
@@ -189,7 +199,7 @@ def test_the_leader_does_not_remove_itself(server):
     lead(server)
     server.membership.put(server_member("server-1", status=MemberStatus.LEFT))
     server.membership.forget("server-1")
-    assert find_node(server.store, "server-1") is not None
+    assert node_of(server, "server-1") is not None
 
 
 def test_external_nodes_are_left_alone(server):
@@ -203,7 +213,7 @@ def test_external_nodes_are_left_alone(server):
     )
     server.replica.apply(MessageType.REGISTER, request)
     lead(server)
-    assert find_node(server.store, "ext") is not None
+    assert node_of(server, "ext") is not None
 
 
 def test_members_of_other_kinds_are_not_registered(server):
@@ -220,7 +230,7 @@ def test_a_node_deleted_by_mistake_comes_back(server):
     request = DeregisterRequest(datacenter="dc1", node="c1")
     server.replica.apply(MessageType.DEREGISTER, request)
     server.reactor.advance(RECONCILE_INTERVAL_S)
-    assert find_node(server.store, "c1") is not None
+    assert node_of(server, "c1") is not None
 
 
 def test_changes_during_a_write_are_taken_up_after_it(server):
@@ -229,11 +239,11 @@ def test_changes_during_a_write_are_taken_up_after_it(server):
 
     def raft_apply(message_type, request):
         pending.append(request.node)
-        done = Deferred()
+        done: Deferred[None] = Deferred()
         pending_results.append(done)
         return done
 
-    pending_results = []
+    pending_results: list[Deferred[None]] = []
     server.raft_apply = raft_apply
     server.membership.put(member("c1"))
     lead(server)
@@ -252,7 +262,7 @@ def test_one_refused_member_does_not_stop_the_others(server):
 
     def raft_apply(message_type, request):
         if request.node == "c1":
-            failing = Deferred()
+            failing: Deferred[None] = Deferred()
             failing.errback(NoLeader())
             return failing
         return apply(message_type, request)
@@ -260,7 +270,7 @@ def test_one_refused_member_does_not_stop_the_others(server):
     server.raft_apply = raft_apply
     server.membership.put(member("c1"), member("c2"))
     lead(server)
-    assert find_node(server.store, "c2") is not None
+    assert node_of(server, "c2") is not None
 
 
 def test_nothing_happens_after_leadership_is_lost(server):

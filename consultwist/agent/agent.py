@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 import msgspec.structs
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -29,6 +29,8 @@ from consultwist.host import Host
 from consultwist.interfaces import IAgent, IClusterDelegate
 from consultwist.structs.catalog import Node
 from consultwist.telemetry.metrics import Metrics
+from consultwist.telemetry.runtime import RuntimeGauges
+from consultwist.telemetry.turns import TurnMonitor
 from consultwist.wire.struct import Struct
 
 #: Go's names of processor architectures, which clients of Consul know.
@@ -48,12 +50,35 @@ class Surroundings:
     shut_down: Callable[[], None]
 
 
+class Watchman(Service):
+    """Watches over the process: its memory, its threads, its reactor's turns."""
+
+    def __init__(self, host: Host, metrics: Metrics) -> None:
+        self._host = host
+        self._metrics = metrics
+        self._stops: list[Callable[[], None]] = []
+
+    def startService(self) -> None:
+        """Begin to watch."""
+        super().startService()
+        host, metrics = self._host, self._metrics
+        gauges = RuntimeGauges(metrics, host.clock, host.reactor)
+        monitor = TurnMonitor(host.clock, metrics)
+        self._stops = [gauges.install(), monitor.install(host.reactor)]
+
+    def stopService(self) -> None:
+        """Watch no more."""
+        super().stopService()
+        while self._stops:
+            self._stops.pop()()
+
+
 @implementer(IAgent)
 class Agent(MultiService):
     """One agent, in either mode: the delegate given by `join_cluster` decides.
 
-    Children start in the order in which they were added: the gossip pools, the
-    delegate, the checks and anti-entropy, and last the interfaces.
+    Children start in the order in which they were added: telemetry, the gossip pools,
+    the delegate, the checks and anti-entropy, and last the interfaces.
     """
 
     log = Logger()
@@ -78,6 +103,8 @@ class Agent(MultiService):
         self.tokens = Tokens.of(config)
         self._surroundings = surroundings
         self.delegate: Any = None
+        metrics.setServiceParent(self)
+        Watchman(host, metrics).setServiceParent(self)
         self.pools = Pools(host, config)
         self.pools.setServiceParent(self)
         self.local_state = LocalState(

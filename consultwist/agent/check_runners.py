@@ -192,7 +192,7 @@ class _CheckWatch:
         self._runners = runners
         self._service_id = service_id
         self._changed = changed
-        self._seen = runners.local_checks(service_id)
+        self._seen = self._own_checks(runners, service_id)
         self._calling = False
 
     def start(self, state: LocalState) -> Callable[[], None]:
@@ -206,8 +206,20 @@ class _CheckWatch:
         # never call it from within itself.
         self._calling = True
         try:
-            while (now := self._runners.local_checks(self._service_id)) != self._seen:
+            while (
+                now := self._own_checks(self._runners, self._service_id)
+            ) != self._seen:
                 self._seen = now
                 self._changed()
         finally:
             self._calling = False
+
+    @staticmethod
+    def _own_checks(
+        runners: CheckRunners, service_id: str
+    ) -> list[tuple[str, str]] | None:
+        """Return the statuses that are watched: as in Consul, not those of the node."""
+        found = runners.local_checks(service_id)
+        if found is None:
+            return None
+        return [(c.check_id, c.status) for c in found if c.service_id == service_id]

@@ -11,10 +11,12 @@ from consultwist.structs.catalog import (
     CheckType,
     ConnectProxyConfig,
     ExposeConfig,
+    MeshGatewayConfig,
     NodeService,
     ServiceAddress,
     ServiceConnect,
     ServiceDefinition,
+    Upstream,
     Weights,
 )
 from consultwist.structs.service_rules import (
@@ -114,12 +116,20 @@ def _is_native(definition: ServiceDefinition) -> bool:
     return definition.connect is not None and definition.connect.native
 
 
+def _upstream(upstream: Upstream, of_proxy: MeshGatewayConfig) -> Upstream:
+    """Return an upstream with what it leaves to its proxy filled in."""
+    return msgspec.structs.replace(
+        upstream,
+        destination_type=upstream.destination_type or "service",
+        mesh_gateway=upstream.mesh_gateway if upstream.mesh_gateway.mode else of_proxy,
+    )
+
+
 def _proxy(proxy: ConnectProxyConfig | None) -> ConnectProxyConfig:
     if proxy is None:
         return ConnectProxyConfig()
     upstreams = [
-        msgspec.structs.replace(u, destination_type=u.destination_type or "service")
-        for u in proxy.upstreams or ()
+        _upstream(upstream, proxy.mesh_gateway) for upstream in proxy.upstreams or ()
     ]
     paths = [
         msgspec.structs.replace(path, protocol=path.protocol or "http")

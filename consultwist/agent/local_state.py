@@ -122,7 +122,7 @@ class LocalState:
         return self.host.clock.monotonic() - entry.critical_since
 
     def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back after every change; returns what ends that."""
+        """Call back after every change but one of output; returns what ends that."""
         self._observers[callback] = None
         return lambda: self._observers.pop(callback, None)
 
@@ -187,7 +187,6 @@ class LocalState:
         entry.check = msgspec.structs.replace(before, status=status, output=output)
         if before.status == status and self.check_update_interval_s > 0:
             self._defer(entry)
-            self._tell_observers()
             return
         entry.cancel_deferred()
         self._unsynced_checks[check_id] = None

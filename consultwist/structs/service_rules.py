@@ -93,15 +93,10 @@ def _pair_problem(key: str, value: str, kind: str) -> str:
 
 
 def _proxy_problems(service: NodeService) -> Iterator[str]:
-    destination = service.proxy.destination_service_name
-    if not destination.strip():
+    # A wildcard destination is accepted by 1.8.7; newer releases refuse it.
+    if not service.proxy.destination_service_name.strip():
         yield (
             "Proxy.DestinationServiceName must be non-empty for Connect proxy services"
-        )
-    if destination == WILDCARD:
-        yield (
-            "Proxy.DestinationServiceName must not be a wildcard "
-            "for Connect proxy services"
         )
     if not service.port:
         yield "Port must be set for a Connect proxy"

@@ -1,5 +1,6 @@
 """The service tree of an agent: which parts there are, and who is given whom."""
 
+import socket
 from pathlib import Path
 
 from consultwist.agent.agent import Agent, Surroundings
@@ -16,7 +17,7 @@ from consultwist.raft.storage.disk import DiskStorage
 from consultwist.raft.storage.memory import MemoryStorage
 from consultwist.server.server import Server, ServerParts
 from consultwist.state.fsm import FSM
-from consultwist.telemetry.metrics import Metrics
+from consultwist.telemetry.setup import make_metrics
 
 
 def make_agent(
@@ -34,7 +35,9 @@ def make_agent(
         host,
         config,
         plugins=plugins,
-        metrics=Metrics(host.reactor, host.clock),
+        metrics=make_metrics(
+            host.reactor, host.clock, config.telemetry, socket.gethostname()
+        ),
         surroundings=surroundings,
     )
     if config.server_mode:

@@ -6,6 +6,7 @@ shown as zero, as there.
 
 import os
 import platform
+import uuid
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,9 +140,17 @@ def _host() -> dict[str, Any]:
         "kernelArch": platform.machine(),
         "virtualizationSystem": "",
         "virtualizationRole": "guest" if "hypervisor" in _flags() else "",
-        "hostid": _read("/sys/class/dmi/id/product_uuid").strip().lower()
-        or _read("/etc/machine-id").strip(),
+        "hostid": _host_id(),
     }
+
+
+def _host_id() -> str:
+    """Return this machine's id in the form of a UUID, or nothing."""
+    text = _read("/sys/class/dmi/id/product_uuid").strip()
+    try:
+        return str(uuid.UUID(text or _read("/etc/machine-id").strip()))
+    except ValueError:
+        return ""
 
 
 def _flags() -> str:

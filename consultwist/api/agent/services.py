@@ -123,10 +123,11 @@ class AgentServices:
             raise ConsultwistError("Bad request: Missing serviceID")
         service = self.agent.local_state.service(request.rest)
         if service is None:
+            reason = f"ServiceId {request.rest} not found"
             if _wants_text(request):
-                return _text(404, f"ServiceId {request.rest} not found", "critical")
+                return _text(404, reason, reason)
             shape = {"AggregatedStatus": "critical", "Service": None, "Checks": None}
-            return JSON(shape, status=404, headers=_reason("critical"))
+            return JSON(shape, status=404, headers=_reason(reason))
         status, shape = self._health(service)
         if _wants_text(request):
             return _text(_HTTP_STATUS[status], status, status)
@@ -141,9 +142,10 @@ class AgentServices:
         services = self.agent.local_state.services().values()
         found = [self._health(s) for s in services if s.service == name]
         if not found:
+            reason = f"ServiceName {name} Not Found"
             if _wants_text(request):
-                return _text(404, f"ServiceName {name} Not Found", "critical")
-            return JSON([], status=404, headers=_reason("critical"))
+                return _text(404, reason, reason)
+            return JSON([], status=404, headers=_reason(reason))
         status = _worst(each for each, _ in found)
         if _wants_text(request):
             return _text(_HTTP_STATUS[status], status, status)
@@ -189,7 +191,12 @@ def _reason(status: str) -> tuple[tuple[str, str], ...]:
 
 
 def _text(http_status: int, text: str, reason: str) -> Response:
-    return Response.text(text, status=http_status, headers=_reason(reason))
+    return Response.text(
+        text,
+        status=http_status,
+        content_type="text/plain",
+        headers=_reason(reason),
+    )
 
 
 class _HashWait:

@@ -58,6 +58,7 @@ class SimMember:
         self._stalled_until = 0.0
         self._backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._armed_for: float | None = None
+        self._joining: set[int] = set()
         self.core = self._new_core()
         self._performers: dict[type, Callable[[Any], None]] = {
             ml.SendPacket: self._send,
@@ -89,6 +90,7 @@ class SimMember:
         """Come back as a new process that remembers nothing."""
         self.core = self._new_core()
         self._backlog.clear()
+        self._joining.clear()
         self.start()
 
     def stall(self, seconds: float) -> None:
@@ -215,8 +217,16 @@ class SimMember:
 
     def join(self, other: "SimMember") -> None:
         """Join at another member; the intent follows when the exchange is over."""
-        self.core.exchange(other.address, self.now, ignore_old=True)
+        stream = self.core.exchange(other.address, self.now, ignore_old=True)
+        self._joining.add(stream)
         self.flush()
+
+    def exchange_ended(self, action: ml.ExchangeEnded) -> None:
+        """Announce ourselves after a join, as GossipNode does."""
+        if action.stream in self._joining:
+            self._joining.discard(action.stream)
+            if action.error is None:
+                self.core.announce_join(self.now)
 
     def statuses(self) -> dict[str, int]:
         """Return every member's status as this one sees it."""
@@ -276,8 +286,8 @@ class SimPool:
     def heard(self, member: SimMember, action: Any) -> None:
         """Take what a core tells the application."""
         self.counts[type(action).__name__] += 1
-        if isinstance(action, ml.ExchangeEnded) and action.error is None:
-            member.core.announce_join(member.now)
+        if isinstance(action, ml.ExchangeEnded):
+            member.exchange_ended(action)
         for listener in self.listeners:
             listener(member, action)
 

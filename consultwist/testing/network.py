@@ -48,6 +48,8 @@ class Network:
         self.bytes_sent = 0
         self.packets_lost = 0
         self._rng = rng
+        #: Hosts that were plugged in, by address, for streams.
+        self.hosts: dict[str, Any] = {}
         self._takers: dict[Address, PacketTaker] = {}
         self._groups: dict[str, int] = {}
         self._cuts: set[tuple[str, str]] = set()

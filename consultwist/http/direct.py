@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from twisted.internet import tcp, unix
-from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ServerFactory
 
 #: Connections that wait to be accepted; Twisted's own default of 50 loses some of a
@@ -74,7 +74,7 @@ def listen_tcp(reactor: Any, host: str, port: int, factory: ServerFactory) -> An
     Reactors that are not built on file descriptors, such as a simulated one, listen in
     their own way.
     """
-    if not IReactorFDSet.providedBy(reactor):
+    if not isinstance(reactor, PosixReactorBase):
         return reactor.listenTCP(port, factory, BACKLOG, host)
     listening = DirectPort(port, factory, BACKLOG, host, reactor)
     listening.startListening()
@@ -85,7 +85,7 @@ def listen_unix(
     reactor: Any, path: str, factory: ServerFactory, mode: int | None
 ) -> Any:
     """Listen on a unix socket; returns what Twisted's ``listenUNIX`` would."""
-    if not IReactorFDSet.providedBy(reactor):
+    if not isinstance(reactor, PosixReactorBase):
         return reactor.listenUNIX(path, factory, BACKLOG, mode)
     mode = 0o666 if mode is None else mode
     listening: Any = DirectUNIXPort(os.fsencode(path), factory, BACKLOG, mode, reactor)

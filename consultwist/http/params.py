@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from consultwist import durations
 from consultwist.errors import BadRequest
-from consultwist.http.messages import Request
+from consultwist.http.messages import Request, decode_component
 from consultwist.interfaces import IAgent
 from consultwist.structs.query import QueryOptions, QuerySource
 
@@ -146,13 +146,21 @@ def consistency_level(options: QueryOptions) -> str:
 
 def redacted_target(request: Request) -> str:
     """Return the target of a request without secrets, for logs."""
-    text = request.target
-    if "token=" in text:
-        text = _TOKEN_PARAMETER.sub(r"\1<hidden>", text)
-    return _LEGACY_ACL_PATH.sub(r"\1<hidden>", text)
+    path, mark, query = request.target.partition("?")
+    path = _LEGACY_ACL_PATH.sub(r"\1<hidden>", path)
+    return path + mark + _PARAMETER.sub(_redact_parameter, query)
 
 
-_TOKEN_PARAMETER: Final = re.compile(r"([?&;]token=)[^&;]*")
+def _redact_parameter(found: re.Match[str]) -> str:
+    try:
+        name = decode_component(found[1])
+    except ValueError:
+        # A query that does not decode is answered by an error, but logged all the same.
+        return "<hidden>"
+    return f"{found[1]}=<hidden>" if name == "token" else found[0]
+
+
+_PARAMETER: Final = re.compile(r"([^&;=]+)=([^&;]*)")
 #: Legacy ACL routes carry the token in the path.
 _LEGACY_ACL_PATH: Final = re.compile(
     r"^(/v1/acl/(?:info|update|destroy|clone|create|list)/)[^?]+"

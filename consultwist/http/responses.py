@@ -316,6 +316,7 @@ def sized(body: bytes) -> bytes:
 class _Kept:
     """The body made of a payload, in both forms in which it is sent."""
 
+    target: str
     payload: object
     route: Route
     size: int
@@ -355,7 +356,8 @@ class AnswerCache:
 
     def keep(self, request: Request, payload: object, body: bytes) -> _Kept:
         """Keep a body, unless it alone would fill a good part of the cache."""
-        kept = _Kept(payload, request.route, len(body), sized(body))
+        target = request.target
+        kept = _Kept(target, payload, request.route, len(body), sized(body))
         old = self._entries.pop(request.target, None)
         if old is not None:
             self.size_bytes -= _size(old)
@@ -367,8 +369,9 @@ class AnswerCache:
 
     def zip(self, kept: _Kept) -> bytes:
         """Return the compressed form of a body, kept beside it."""
-        kept.zipped = sized(compress(kept.sized[-kept.size :]))
-        if self._entries:
+        body = kept.sized[len(kept.sized) - kept.size :]
+        kept.zipped = sized(compress(body))
+        if self._entries.get(kept.target) is kept:
             self.size_bytes += len(kept.zipped)
             self._shrink()
         return kept.zipped

@@ -179,7 +179,8 @@ class Router:
         refuse_unprintable: bool = True,
     ) -> None:
         by_path: dict[str, list[Route]] = {}
-        for one in routes:
+        self._declared = tuple(routes)
+        for one in self._declared:
             one.body_max = _body_max(one, limits)
             by_path.setdefault(one.path, []).append(one)
         for path, claims in by_path.items():
@@ -208,10 +209,8 @@ class Router:
         return resource.by_method.get(method, resource.otherwise)
 
     def routes(self) -> Iterator[Route]:
-        """Yield every route, by path."""
-        resources = self._exact | self._prefixes
-        for path in sorted(resources):
-            yield from dict.fromkeys(resources[path].by_method.values())
+        """Yield every declared route, by path."""
+        yield from sorted(self._declared, key=lambda one: (one.path, one.methods))
 
     def _refuses(self, path: str) -> bool:
         # Bytes that are not UTF-8 count as printable: Go sees replacement characters.

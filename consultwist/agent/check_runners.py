@@ -218,8 +218,11 @@ class _CheckWatch:
     def _own_checks(
         runners: CheckRunners, service_id: str
     ) -> list[tuple[str, str]] | None:
-        """Return the statuses that are watched: as in Consul, not those of the node."""
+        """Return the statuses that are watched: as in Consul, not those of the node.
+
+        Those are seen when the alias is refreshed, each minute.
+        """
         found = runners.local_checks(service_id)
-        if found is None:
+        if found is None or not service_id:
             return None
         return [(c.check_id, c.status) for c in found if c.service_id == service_id]

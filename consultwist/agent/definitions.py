@@ -194,9 +194,9 @@ def _sidecar_proxy(
     }
     if not proxy.destination_service_id:
         changes["destination_service_id"] = service.id
-    if not proxy.local_service_port and service.port:
-        changes["local_service_port"] = service.port
         changes["local_service_address"] = proxy.local_service_address or "127.0.0.1"
+    if not proxy.local_service_port:
+        changes["local_service_port"] = service.port
     return msgspec.structs.replace(proxy, **changes)
 
 

@@ -7,7 +7,12 @@ which is not quite as the catalog does.
 from typing import Any, Final
 
 from consultwist import durations
-from consultwist.structs.catalog import HealthCheck, NodeService, Weights
+from consultwist.structs.catalog import (
+    ConnectProxyConfig,
+    HealthCheck,
+    NodeService,
+    Weights,
+)
 
 #: Kinds whose proxy configuration is shown.
 _PROXY_KINDS: Final = (
@@ -40,9 +45,19 @@ def agent_service(service: NodeService) -> dict[str, Any]:
     shape["Weights"] = (service.weights or _DEFAULT_WEIGHTS).to_plain()
     shape["EnableTagOverride"] = service.enable_tag_override
     if service.kind in _PROXY_KINDS:
-        shape["Proxy"] = service.proxy.to_plain()
+        shape["Proxy"] = _proxy(service.proxy)
     if service.connect.native:
         shape["Connect"] = service.connect.to_plain()
+    return shape
+
+
+def _proxy(proxy: ConnectProxyConfig) -> dict[str, Any]:
+    shape = proxy.to_plain()
+    for upstream in shape.get("Upstreams", ()):
+        # Here, other than in the catalog, Consul leaves out what is not set.
+        for name in ("Config", "Datacenter"):
+            if not upstream[name]:
+                del upstream[name]
     return shape
 
 

@@ -1,6 +1,5 @@
 """What a registration must be before it is proposed, and who may ask for it."""
 
-import re
 from typing import Final
 
 import msgspec.structs
@@ -22,11 +21,8 @@ from consultwist.structs.service_rules import (
     error_list,
     service_problems,
 )
+from consultwist.structs.uuids import uuid_problem
 
-_UUID_LENGTH: Final = 36
-_UUID: Final = re.compile(
-    "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-)
 _ANY_ADDRESS: Final = frozenset(("0.0.0.0", "::", "[::]"))  # noqa: S104 - refused
 
 
@@ -41,26 +37,35 @@ def completed(request: RegisterRequest) -> RegisterRequest:
     if not request.address and not request.skip_node_update:
         raise ConsultwistError("Must provide address if SkipNodeUpdate is not set")
     if request.id:
-        _refuse_bad_id(request.id)
+        refuse_bad_id(request.id)
     checks = request.checks or []
     if request.check is not None:
         checks = [*checks, request.check]
     return msgspec.structs.replace(
         request,
-        service=None if request.service is None else _completed(request.service),
+        service=None if request.service is None else completed_service(request.service),
         check=None,
         checks=[_completed_check(check, request.node) for check in checks] or None,
     )
 
 
-def _refuse_bad_id(node_id: str) -> None:
-    if len(node_id) != _UUID_LENGTH:
-        raise ConsultwistError("Bad node ID: uuid string is wrong length")
-    if not _UUID.fullmatch(node_id):
-        raise ConsultwistError("Bad node ID: uuid is improperly formatted")
+def refuse_bad_id(node_id: str) -> None:
+    """Refuse an id of a node that is no UUID.
+
+    Raises:
+        ConsultwistError: with what is wrong.
+    """
+    problem = uuid_problem(node_id)
+    if problem:
+        raise ConsultwistError(f"Bad node ID: {problem}")
 
 
-def _completed(service: NodeService) -> NodeService:
+def completed_service(service: NodeService) -> NodeService:
+    """Return an instance as it is proposed: its id is its name where it has none.
+
+    Raises:
+        ConsultwistError: where it cannot be, with Consul's text.
+    """
     problems = service_problems(service)
     if problems:
         raise ConsultwistError(error_list(problems))

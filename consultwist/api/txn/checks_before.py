@@ -6,13 +6,12 @@ keys always are.
 """
 
 from collections.abc import Iterable
-from typing import Final
 
 import msgspec.structs
 
+from consultwist.api.catalog.registration import completed_service, refuse_bad_id
 from consultwist.errors import ConsultwistError, PermissionDenied
 from consultwist.server.endpoint import Call
-from consultwist.structs.service_rules import error_list, service_problems
 from consultwist.structs.txn import (
     TxnCheckOp,
     TxnError,
@@ -21,11 +20,7 @@ from consultwist.structs.txn import (
     TxnOp,
     TxnServiceOp,
 )
-from consultwist.structs.uuids import uuid_problem
 from consultwist.wire.quoting import quoted
-
-#: Addresses that mean every interface, which nobody can dial.
-_EVERYWHERE: Final = ("0.0.0.0", "::", "[::]")  # noqa: S104 - refused, not bound
 
 
 def checked(
@@ -77,26 +72,15 @@ def _check_node(call: Call, operation: TxnNodeOp) -> None:
     node = operation.node
     if not node.node:
         raise ConsultwistError("Must provide node")
-    problem = uuid_problem(node.id) if node.id else ""
-    if problem:
-        raise ConsultwistError(f"Bad node ID: {problem}")
+    if node.id:
+        refuse_bad_id(node.id)
     _allow(call, "node", "write", node.node)
 
 
 def _checked_service(call: Call, operation: TxnServiceOp) -> TxnServiceOp:
-    service = operation.service
-    problems = service_problems(service)
-    if problems:
-        raise ConsultwistError(error_list(problems))
-    if service.id and not service.service:
-        raise ConsultwistError("Must provide service name with ID")
-    if service.address in _EVERYWHERE:
-        raise ConsultwistError("Invalid service address")
+    service = completed_service(operation.service)
     _allow(call, "service", "write", service.service)
-    if service.id:
-        return operation
-    named = msgspec.structs.replace(service, id=service.service)
-    return msgspec.structs.replace(operation, service=named)
+    return msgspec.structs.replace(operation, service=service)
 
 
 def _checked_check(call: Call, operation: TxnCheckOp) -> TxnCheckOp:

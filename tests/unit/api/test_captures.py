@@ -4,6 +4,7 @@ Left out are the calls that another datacenter answers.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,8 @@ def _api():
     api = LocalAPI(tables, endpoints, routes, HTTPSettings(node_name="srv1"))
     api.register_node("srv1")
     host = Host(api.server.reactor, api.server.clock, api.server.rng)
-    api.agent.events = UserEvents(host, api.agent.config, OneService())
+    services: Any = OneService()
+    api.agent.events = UserEvents(host, api.agent.config, services)
     return api
 
 

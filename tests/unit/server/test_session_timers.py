@@ -100,7 +100,8 @@ def test_nothing_is_kept_while_stopped():
 def test_every_session_ends_twice_its_ttl_after_the_last_renewal(steps):
     """Never earlier, never later than the timer's turn, and exactly once."""
     world = World()
-    deadlines, expected = {}, []
+    deadlines: dict[int, float] = {}
+    expected = []
     steps = [*steps, (100.0, 0, "nothing")]
     for pause, number, what in steps:
         target = world.reactor.seconds() + pause

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from zope.interface import implementer
 
 from consultwist.api.catalog.table import CatalogTable
 from consultwist.api.coordinate.table import CoordinateTable
@@ -12,7 +11,6 @@ from consultwist.api.kv.table import KVS, KVTable
 from consultwist.api.session.table import SessionTable
 from consultwist.api.txn.table import TxnTable
 from consultwist.errors import ConsultwistError, WireError
-from consultwist.interfaces import IStateTable
 from consultwist.state.chunking import CHUNK_SIZE, ChunkPlace, split
 from consultwist.state.fsm import FSM, CommittedEntry, UnknownCommand
 from consultwist.state.store import Store
@@ -21,11 +19,12 @@ from consultwist.structs.message_type import IGNORE_UNKNOWN_FLAG, MessageType
 from consultwist.structs.session import SessionRequest
 from consultwist.structs.txn import TxnRequest
 from consultwist.testing.state import Replica
+from consultwist.wire.struct import Struct
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "fsm"
 
 #: The structure of the commands whose tables these tests are about.
-REQUESTS = {
+REQUESTS: dict[int, type[Struct]] = {
     MessageType.KVS: KVSRequest,
     MessageType.SESSION: SessionRequest,
     MessageType.TXN: TxnRequest,
@@ -118,10 +117,13 @@ def test_a_known_command_with_the_flag_is_applied():
 def test_two_tables_cannot_claim_one_type():
     """The start stops with the number."""
 
-    @implementer(IStateTable)
-    class Other(KVTable):
+    class Other(TxnTable):
+        """A table that claims the type of another."""
+
         name = "other"
-        schemas = ()
+
+        def commands(self):
+            return KVTable().commands()
 
     tables = (KVTable(), Other())
     with pytest.raises(ValueError, match="two state tables claim message type 2"):

@@ -1,5 +1,7 @@
 """Answers are kept as long as they hold, and exactly so long."""
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,7 +80,7 @@ def test_an_undone_transaction_leaves_nothing_but_a_needless_wake():
 def test_notes_are_told_after_the_commit_only():
     """Observers hear of what happened, not of what was tried."""
     store = Store([SCHEMA])
-    heard = []
+    heard: list[object] = []
     unsubscribe = store.subscribe(heard.append)
     undone = store.begin(1)
     undone.note("undone")
@@ -97,7 +99,7 @@ def test_observers_may_leave_while_they_are_told():
     """One that unsubscribes in its call does not disturb the others."""
     store = Store([SCHEMA])
     heard = []
-    leaves = []
+    leaves: list[Callable[[], None]] = []
 
     def first(note):
         heard.append(("first", note))

@@ -1,5 +1,8 @@
 """Whoever waits for something wakes when it changes: never later, never twice."""
 
+from collections.abc import Callable
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,10 +65,15 @@ def test_exactly_those_wake_whose_topics_changed(waits, batches):
     for text in ("a", "ab", "b"):
         store.begin(1).put("rows", Row(key=text))
     store.watches.forget_touched()
-    woken = [[] for _ in waits]
+    woken: list[list[int]] = [[] for _ in waits]
+    expected: list[list[int]] = [[] for _ in waits]
+    batch_number = -1
+
+    def waker(number: int) -> Callable[[], None]:
+        return lambda: woken[number].append(batch_number)
+
     for number, topics in enumerate(waits):
-        store.watches.add(topics, lambda n=number: woken[n].append(batch_number))
-    expected = [[] for _ in waits]
+        store.watches.add(topics, waker(number))
     for batch_number, changes in enumerate(batches):
         txn = store.begin(batch_number + 2)
         done = _make(store, txn, changes)
@@ -149,7 +157,7 @@ def test_a_replaced_state_wakes_everybody():
 def test_a_deleted_tree_wakes_those_above_and_below():
     """Watchers of keys and prefixes inside, of the root, and of what holds it."""
     store = Store([SCHEMA])
-    woken = []
+    woken: list[str] = []
     for name, topic in {
         "inside": watch.key("rows", "a/b"),
         "inside prefix": watch.prefix("rows", "a/b/"),
@@ -157,7 +165,7 @@ def test_a_deleted_tree_wakes_those_above_and_below():
         "beside": watch.key("rows", "b"),
         "row": watch.row("a/x"),
     }.items():
-        store.watches.add([topic], lambda n=name: woken.append(n))
+        store.watches.add([topic], partial(woken.append, name))
     store.watches.touch_prefix("rows", "a/")
     store.wake()
     assert sorted(woken) == ["above", "inside", "inside prefix"]

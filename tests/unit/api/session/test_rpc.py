@@ -17,6 +17,7 @@ from consultwist.structs.catalog import NodeSpecificRequest, RegisterRequest
 from consultwist.structs.kv import DirEntry, KVSRequest
 from consultwist.structs.message_type import MessageType
 from consultwist.structs.session import (
+    IndexedSessions,
     Session,
     SessionRequest,
     SessionSpecificRequest,
@@ -170,7 +171,7 @@ def test_a_blocked_read_wakes_when_the_session_ends(world):
     """The answer is empty then."""
     created = world.create()
     waiting = world.read("Get", session_id=created, min_query_index=world.replica.index)
-    found = []
+    found: list[IndexedSessions] = []
     waiting.addCallback(found.append)
     world.ask("destroy", id=created)
     assert found[0].sessions is None

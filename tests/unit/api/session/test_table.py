@@ -65,7 +65,7 @@ class World:
     def __init__(self):
         tables = KVTable(), SessionTable(), CatalogTable(), CoordinateTable(), Queries()
         self.replica = Replica(*tables)
-        self.notes = []
+        self.notes: list[object] = []
         self.replica.store.subscribe(self.notes.append)
         self.register("Node-1", "serfHealth", "passing")
         self.register("Node-1", "web-check", "warning")

@@ -109,10 +109,8 @@ class Responder:
             self._count("dns.rejected_message")
             return rejected
         try:
-            message = decode(data)
+            message = _checked(decode(data))
             client = Client(address, stream, message.edns)
-            if message.edns is not None:
-                message.edns.subnet  # noqa: B018  # raises where it is wrong
         except FormatError as error:
             self._count("dns.rejected_message")
             return _format_error(data, error)
@@ -233,6 +231,17 @@ def _rejection(data: bytes) -> bytes | None:
     if asked != 1 or answers > 1 or authorities > 1 or more > _ADDITIONAL_MAX:
         return _header(data, FLAG_RESPONSE | flags & _ERROR_FLAGS | FORMERR)
     return None
+
+
+def _checked(message: Message) -> Message:
+    """Return the message; a client subnet that is wrong makes all of it wrong."""
+    if message.edns is not None and message.edns.options:
+        try:
+            _ = message.edns.subnet
+        except FormatError as error:
+            error.asked = message.questions[0]
+            raise
+    return message
 
 
 def _header(data: bytes, flags: int) -> bytes:

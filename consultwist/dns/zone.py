@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from consultwist.dns.answers import (
     Draft,
+    InstanceLookup,
     Lookup,
     Resolved,
     SOAPlace,
@@ -28,6 +30,7 @@ from consultwist.dns.records import (
     TYPE_AXFR,
     TYPE_NS,
     TYPE_SOA,
+    TYPE_SRV,
     Record,
 )
 from consultwist.dns.recursor import Recursors
@@ -38,7 +41,7 @@ from consultwist.interfaces import IAgent, IDNSForm
 log = Logger()
 
 #: How many host names one after the other are followed inside the zone.
-DEPTH_MAX: Final = 2
+DEPTH_MAX: Final = 3
 #: How many host names one question may make us resolve. The stock agent has no bound.
 HOSTS_MAX: Final = 32
 #: How long a lookup may take; RPC gives up earlier by itself.
@@ -145,7 +148,11 @@ class Zone:
         hosts = prepared.draft.hosts[:HOSTS_MAX]
         if not hosts:
             return prepared
-        records = when_all_known([self._resolve(host, question) for host in hosts])
+        depth = question.depth
+        if isinstance(lookup, InstanceLookup) and question.type != TYPE_SRV:
+            # As on the stock agent, addresses of services are followed one name less.
+            depth = depth or 1
+        records = when_all_known([self._resolve(host, depth) for host in hosts])
         # What other names stand for is not watched, so the answer is not kept.
         unwatched = attrs.evolve(lookup, sources=None)
         return when_known(
@@ -156,12 +163,12 @@ class Zone:
         )
 
     def _resolve(
-        self, host: str, question: Question
+        self, host: str, depth: int
     ) -> Sequence[Record] | Deferred[Sequence[Record]]:
         if self.is_inside(host.lower()):
-            if question.depth >= DEPTH_MAX:
+            if depth >= DEPTH_MAX:
                 return ()
-            inner = self.prepare(host, TYPE_ANY, Client(), question.depth + 1)
+            inner = self.prepare(host, TYPE_ANY, Client(), depth + 1)
             return when_known(inner, self._answer_of)
         if self._recursors is None:
             return ()
@@ -187,7 +194,7 @@ def _failed(failure: Failure) -> Lookup:
     text = str(error)
     if isinstance(error, NoPathToDatacenter) or _QUERY_NOT_FOUND in text:
         return Lookup(rcode=NXDOMAIN, soa=SOAPlace.AUTHORITY)
-    if isinstance(error, ConsultwistError):
+    if isinstance(error, (ConsultwistError, DeferredTimeout)):
         log.error("DNS lookup failed: {error}", error=text)
     else:
         log.failure("DNS lookup failed", failure)

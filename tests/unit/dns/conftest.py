@@ -85,12 +85,10 @@ class World:
         return dns.message.from_wire(answer)
 
     def send(self, wire: bytes, *, stream: bool = False) -> Any:
-        """Return what the responder makes of bytes."""
+        """Return what the responder makes of bytes; a Deferred where it waits."""
         answer = self.responder.respond(wire, "127.0.0.1", stream=stream)
-        if isinstance(answer, Deferred):
-            found: list[Any] = []
-            answer.addCallback(found.append)
-            return found[0] if found else answer
+        if isinstance(answer, Deferred) and answer.called:
+            return answer.result
         return answer
 
 

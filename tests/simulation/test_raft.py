@@ -41,7 +41,7 @@ class Chaos:
 
     def break_something(self) -> None:
         network, rng = self.cluster.network, self.rng
-        fault = rng.randrange(6)
+        fault = rng.randrange(8)
         if fault == 0:
             network.heal()
         elif fault == 1:
@@ -54,11 +54,20 @@ class Chaos:
             self.crash(rng.choice(self.cluster.servers))
         elif fault == 4:
             network.weather.loss = rng.choice([0.0, 0.02, 0.2])
-        else:
+        elif fault == 5:
             network.weather.delay_max_s = rng.choice([0.005, 0.05, 0.3])
+        else:
+            self.cut_power()
         for server in self.cluster.servers:
             if server.node is None and rng.random() < 0.5:
                 self.cluster.start(server)
+
+    def cut_power(self) -> None:
+        """All servers lose what is not durable, and come back."""
+        for server in self.cluster.servers:
+            self.crash(server)
+        for server in self.cluster.servers:
+            self.cluster.start(server)
 
     def crash(self, server: SimServer) -> None:
         if server.node is not None:
@@ -75,7 +84,7 @@ class Chaos:
 
 
 def run(seed: int, size: int, settings: RaftSettings, rounds: int) -> RaftCluster:
-    cluster = RaftCluster(seed, size, settings)
+    cluster = RaftCluster(seed, size, settings, fsync_max_s=(0.004, 0.1)[seed % 2])
     cluster.bootstrap()
     chaos = Chaos(cluster)
     chaos.write()

@@ -46,7 +46,10 @@ class ThreadReactor:
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def callFromThread(
-        self, callable: Callable[..., Any], *args: Any, **kw: Any
+        self,
+        callable: Callable[..., Any],  # noqa: A002 - Twisted's name
+        *args: Any,
+        **kw: Any,
     ) -> None:
         self._calls.put(lambda: callable(*args, **kw))
 

@@ -26,7 +26,11 @@ def encode(value: object) -> bytes:
     As Go does, ``<``, ``>`` and ``&`` are written as escapes, and bytes of a text
     that are not UTF-8 as replacement characters.
     """
-    plain = _to_plain(value)
+    return encode_plain(_to_plain(value))
+
+
+def encode_plain(plain: object) -> bytes:
+    """Return compact JSON of what records have become by `to_plain`; see `encode`."""
     try:
         data = _encoder.encode(plain)
     except UnicodeEncodeError:

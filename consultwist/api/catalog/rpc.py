@@ -213,9 +213,12 @@ def _services(
         index = row_index(store, seen, SERVICES)
     tags: dict[str, dict[str, None]] = {}
     for row in rows:
-        known = tags.setdefault(row.service.service, {})
-        if row.service.tags:
-            known.update(dict.fromkeys(row.service.tags))
+        service = row.service
+        known = tags.get(service.service)
+        if known is None:
+            known = tags[service.service] = {}
+        for tag in service.tags or ():
+            known[tag] = None
     return index, {name: list(tags[name]) for name in sorted(tags)}
 
 

@@ -11,12 +11,12 @@ from consultwist.http.messages import Request
 from consultwist.interfaces import IAgent
 from consultwist.structs.catalog import (
     CheckServiceNode,
-    HealthCheck,
     Node,
     NodeServiceList,
     NodeServices,
     ServiceNode,
 )
+from consultwist.wire import json
 
 Plain = dict[str, Any]
 
@@ -42,14 +42,14 @@ def wan_nodes(found: Iterable[Node]) -> list[Plain]:
     return [_with_wan_address(node.to_plain()) for node in found]
 
 
-def service_nodes(found: Iterable[ServiceNode]) -> list[Plain]:
+def service_nodes(found: Iterable[ServiceNode]) -> bytes:
     """Show instances with their nodes, flat."""
-    return [_listed(each.to_plain(), "ServiceTags") for each in found]
+    return json.encode_plain(_service_nodes(found))
 
 
 def wan_service_nodes(found: Iterable[ServiceNode]) -> list[Plain]:
     """Show instances with their nodes, flat, with the WAN addresses of both."""
-    shown = [_with_wan_address(each) for each in service_nodes(found)]
+    shown = [_with_wan_address(each) for each in _service_nodes(found)]
     for each in shown:
         wan = (each.get("ServiceTaggedAddresses") or {}).get(_WAN)
         if wan is not None:
@@ -63,7 +63,7 @@ def node_services(found: NodeServices | None) -> Plain | None:
         return None
     plain = found.to_plain()
     for service in (plain["Services"] or {}).values():
-        _listed(service, "Tags")
+        listed(service, "Tags")
     return plain
 
 
@@ -71,23 +71,13 @@ def node_service_list(found: NodeServiceList) -> Plain:
     """Show a node with its services as a list."""
     plain = found.to_plain()
     for service in plain["Services"] or ():
-        _listed(service, "Tags")
+        listed(service, "Tags")
     return plain
-
-
-def checks(found: Iterable[HealthCheck]) -> list[Plain]:
-    """Show checks."""
-    return [_listed(check.to_plain(), "ServiceTags") for check in found]
-
-
-def instances(found: Iterable[CheckServiceNode]) -> list[Plain]:
-    """Show instances with their nodes and checks."""
-    return [_instance(each) for each in found]
 
 
 def wan_instances(found: Iterable[CheckServiceNode]) -> list[Plain]:
     """Show instances with nodes and checks, with the WAN addresses of both."""
-    shown = instances(found)
+    shown = [_instance(each) for each in found]
     for each in shown:
         _with_wan_address(each["Node"])
         wan = (each["Service"].get("TaggedAddresses") or {}).get(_WAN)
@@ -96,10 +86,12 @@ def wan_instances(found: Iterable[CheckServiceNode]) -> list[Plain]:
     return shown
 
 
-def passing(show: Callable[[Any], list[Plain]]) -> Callable[[Any], list[Plain]]:
+def passing(
+    show: Callable[[list[CheckServiceNode]], object],
+) -> Callable[[Any], object]:
     """Return what shows, of some instances, those whose checks are all passing."""
 
-    def show_passing(found: Iterable[CheckServiceNode]) -> list[Plain]:
+    def show_passing(found: Iterable[CheckServiceNode]) -> object:
         return show([each for each in found if is_passing(each)])
 
     return show_passing
@@ -110,16 +102,20 @@ def is_passing(instance: CheckServiceNode) -> bool:
     return all(check.status == "passing" for check in instance.checks or ())
 
 
+def _service_nodes(found: Iterable[ServiceNode]) -> list[Plain]:
+    return [listed(each.to_plain(), "ServiceTags") for each in found]
+
+
 def _instance(instance: CheckServiceNode) -> Plain:
     plain = instance.to_plain()
     if plain["Service"] is not None:
-        _listed(plain["Service"], "Tags")
-    for check in _listed(plain, "Checks")["Checks"]:
-        _listed(check, "ServiceTags")
+        listed(plain["Service"], "Tags")
+    for check in listed(plain, "Checks")["Checks"]:
+        listed(check, "ServiceTags")
     return plain
 
 
-def _listed(plain: Plain, name: str) -> Plain:
+def listed(plain: Plain, name: str) -> Plain:
     """Make a list of a field that is null."""
     if plain[name] is None:
         plain[name] = []

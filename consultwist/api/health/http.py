@@ -1,11 +1,13 @@
 """The paths of health: ``/v1/health/...``."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from consultwist.api.catalog import shapes
+from consultwist.api.catalog.fragments import HealthJSON
 from consultwist.api.catalog.http import narrowed_options, wanted_service
 from consultwist.errors import BadRequest
 from consultwist.http.messages import MaybeLater, Request
@@ -22,36 +24,27 @@ from consultwist.structs.catalog import (
 _NODE: Final = Read(
     "Health.NodeChecks",
     "health_checks",
-    shapes.checks,
     consistency=True,
     index_on_error=True,
 )
 _CHECKS: Final = Read(
     "Health.ServiceChecks",
     "health_checks",
-    shapes.checks,
     consistency=True,
     index_on_error=True,
 )
 _STATE: Final = Read(
     "Health.ChecksInState",
     "health_checks",
-    shapes.checks,
     consistency=True,
     index_on_error=True,
 )
 _INSTANCES: Final = Read(
     "Health.ServiceNodes",
     "nodes",
-    shapes.instances,
     consistency=True,
     index_on_error=True,
 )
-
-_PASSING_ONLY: Final = {
-    False: shapes.passing(shapes.instances),
-    True: shapes.passing(shapes.wan_instances),
-}
 
 # What Go's strconv.ParseBool takes.
 _TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
@@ -63,6 +56,7 @@ class HealthEndpoints:
 
     def __init__(self, agent: IAgent) -> None:
         self.agent = agent
+        self._json = HealthJSON()
 
     @route("GET", "/v1/health/node/")
     def node(self, request: Request) -> MaybeLater:
@@ -70,7 +64,8 @@ class HealthEndpoints:
         options = query_options(request, self.agent)
         if not request.rest:
             raise BadRequest("Missing node name")
-        return _NODE.ask(self.agent, NodeSpecificRequest(node=request.rest, **options))
+        wanted = NodeSpecificRequest(node=request.rest, **options)
+        return _NODE.ask(self.agent, wanted, self._json.checks)
 
     @route("GET", "/v1/health/checks/")
     def checks(self, request: Request) -> MaybeLater:
@@ -79,7 +74,7 @@ class HealthEndpoints:
         if not request.rest:
             raise BadRequest("Missing service name")
         wanted = ServiceSpecificRequest(service_name=request.rest, **options)
-        return _CHECKS.ask(self.agent, wanted)
+        return _CHECKS.ask(self.agent, wanted, self._json.checks)
 
     @route("GET", "/v1/health/state/")
     def state(self, request: Request) -> MaybeLater:
@@ -88,7 +83,7 @@ class HealthEndpoints:
         if not request.rest:
             raise BadRequest("Missing check state")
         wanted = ChecksInStateRequest(state=request.rest, **options)
-        return _STATE.ask(self.agent, wanted)
+        return _STATE.ask(self.agent, wanted, self._json.checks)
 
     @route("GET", "/v1/health/service/")
     def service(self, request: Request) -> MaybeLater:
@@ -114,11 +109,11 @@ class HealthEndpoints:
             **narrowed_options(request, self.agent),
             **wanted_service(request),
         )
-        wan = shapes.shows_wan(request, self.agent)
+        show: Callable[[Any], object] = self._json.instances
+        if shapes.shows_wan(request, self.agent):
+            show = shapes.wan_instances
         if wants_passing(request):
-            show = _PASSING_ONLY[wan]
-        else:
-            show = shapes.wan_instances if wan else shapes.instances
+            show = shapes.passing(show)
         return _INSTANCES.ask(self.agent, wanted, show)
 
 

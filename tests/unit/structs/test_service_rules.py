@@ -123,7 +123,8 @@ def test_several_mistakes_are_listed_as_consul_lists_them():
     service = NodeService(kind="connect-proxy", service="p")
     assert error_list(service_problems(service)) == (
         "2 errors occurred:\n"
-        "\t* Proxy.DestinationServiceName must be non-empty for Connect proxy services\n"
+        "\t* Proxy.DestinationServiceName must be non-empty for Connect proxy "
+        "services\n"
         "\t* Port must be set for a Connect proxy\n\n"
     )
 

@@ -57,7 +57,9 @@ def sort_by_distance(
     for item in items:
         name = node_of(item)
         if name not in distances:
-            distances[name] = distance_s(*_common(here, _coordinates(store, name)))
+            distances[name] = distance_s(
+                *_in_one_segment(here, _coordinates(store, name))
+            )
     return sorted(items, key=lambda item: distances[node_of(item)])
 
 
@@ -67,7 +69,7 @@ def _coordinates(store: Store, node: str) -> dict[str, Coord | None]:
     return {row.segment: row.coord for row in rows}
 
 
-def _common(
+def _in_one_segment(
     here: dict[str, Coord | None], there: dict[str, Coord | None]
 ) -> tuple[Coord | None, Coord | None]:
     """Return two nodes' coordinates in a segment that both are in.

@@ -96,6 +96,31 @@ class Raft:
         return isinstance(self._role, Leader)
 
     @property
+    def leader(self) -> str:
+        """The address of the leader, or empty where none is known."""
+        return self._state.leader
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self._state.term
+
+    @property
+    def last_index(self) -> int:
+        """The index of the newest entry."""
+        return self._state.log.last_index
+
+    @property
+    def commit_index(self) -> int:
+        """The index of the newest entry that is committed for sure."""
+        return self._state.log.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """The index up to which the state machine has come."""
+        return self._state.log.applied_index
+
+    @property
     def state(self) -> RaftState:
         """Term, vote, leader, log and configurations; read only."""
         return self._state

@@ -5,7 +5,7 @@ batches, messages to the transport, committed entries to the state machine. The
 reactor is never blocked by the disk; long work is cut into pieces.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -25,6 +25,7 @@ from consultwist.errors import (
     NotLeader,
     RaftError,
     RaftShutdown,
+    StorageError,
 )
 from consultwist.raft import actions, recovery, stats
 from consultwist.raft.configuration import Configuration, Server
@@ -37,6 +38,7 @@ from consultwist.raft.interfaces import (
     ISnapshotSink,
 )
 from consultwist.raft.messages import (
+    Entry,
     InstallSnapshot,
     Message,
     Request,
@@ -139,7 +141,7 @@ class RaftNode(Service):
             self._settings,
             self._rng,
             recovered,
-            self._storage.read,
+            self._read,
             self._clock.monotonic(),
         )
         self._snapshot_work = work = SnapshotWork(
@@ -182,6 +184,13 @@ class RaftNode(Service):
         self._performer.stop(RaftShutdown())
         closed: Deferred[None] = self._transport.close()
         return closed.addCallback(lambda _: self._storage.close())
+
+    def _read(self, first: int, last: int, size_max: int) -> Sequence[Entry]:
+        try:
+            return self._storage.read(first, last, size_max)
+        except StorageError:
+            self.fail_for_good(Failure())
+            raise
 
     def _on_storage_failed(self, error: BaseException) -> None:
         self.fail_for_good(Failure(error))

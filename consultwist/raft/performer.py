@@ -187,7 +187,12 @@ class Performer:
                 self._core.snapshot_installed(request, configuration, success=success)
                 self._node.flush()
 
-        installed.addCallback(end)
+        def failed(failure: Failure) -> None:
+            # The state machine holds what the disk does not.
+            if not self._is_stopped:
+                self._node.fail_for_good(failure)
+
+        installed.addCallbacks(end, failed)
 
     def _take_snapshot(self, _: actions.TakeSnapshot) -> None:
         self._node.take_snapshot().addErrback(

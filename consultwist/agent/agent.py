@@ -16,6 +16,7 @@ from zope.interface import implementer
 from consultwist.acl.authorizer import ALLOW_ALL, Authorizer
 from consultwist.agent.anti_entropy import AntiEntropy, Identity
 from consultwist.agent.check_runners import CheckRunners
+from consultwist.agent.coordinates import CoordinateReports
 from consultwist.agent.local_state import LocalState
 from consultwist.agent.plugins import Plugins
 from consultwist.agent.pools import Pools
@@ -134,6 +135,14 @@ class Agent(MultiService):
             config.ae_interval,
         )
         self.events = UserEvents(host, config, self.local_state)
+        self.coordinate_reports = CoordinateReports(
+            host,
+            config,
+            coordinate=self.pools.coordinate,
+            members=self.pools.count,
+            rpc=self.rpc,
+            token=lambda: self.tokens.agent,
+        )
 
     def join_cluster(self, delegate: IClusterDelegate) -> None:
         """Take the delegate, and make the interfaces; call once, before starting."""
@@ -141,6 +150,7 @@ class Agent(MultiService):
         IService(delegate).setServiceParent(self)
         self.checks.setServiceParent(self)
         self.anti_entropy.setServiceParent(self)
+        self.coordinate_reports.setServiceParent(self)
         for interface in self.plugins.interfaces:
             service = interface.make_service(self)
             if service is not None:

@@ -31,9 +31,9 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
     IDNSForm: frozenset(
         ("address", "connect", "ingress", "node", "query", "reverse", "service")
     ),
-    IHTTPEndpoint: frozenset(("agent",)),
-    ILeaderRoutine: frozenset(),
-    IRPCEndpoint: frozenset(),
+    IHTTPEndpoint: frozenset(("agent", "catalog", "coordinate", "health", "ui")),
+    ILeaderRoutine: frozenset(("catalog-follows-members", "coordinate-batches")),
+    IRPCEndpoint: frozenset(("Catalog", "Coordinate", "Health", "ui")),
     IStateTable: frozenset(("catalog", "coordinate")),
 }
 

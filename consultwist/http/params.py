@@ -33,8 +33,16 @@ def query_options(request: Request, agent: IAgent) -> dict[str, Any]:
     Raises:
         BadRequest: with Consul's text for each parameter.
     """
+    config = agent.config
+    head = request.head
+    if not (
+        request.query or "cache-control" in head.fields or config.discovery_max_stale
+    ):
+        # Most reads say nothing; this is all that they need.
+        token = head.token or agent.tokens.default
+        return {"token": token, "datacenter": config.datacenter}
     options = read_options(request, agent)
-    options["datacenter"] = request.query.get("dc") or agent.config.datacenter
+    options["datacenter"] = request.query.get("dc") or config.datacenter
     return options
 
 

@@ -171,7 +171,7 @@ class RequestReader:
         request = _request(buffer[at:line_end], head)
         self._at = self._scanned = end + 4
         if at == 0 and self._at == len(buffer) <= _KEPT_MAX_BYTES and not head.length:
-            if request.method == "GET":
+            if request.method == "GET" and not request.old and not head.close:
                 request.finished = Finished()
             self._memory.keep(buffer, request)
         return request

@@ -81,12 +81,26 @@ class HTTPProtocol(Protocol):
             return
         if not len(self._reader):
             self._since_s = self._site.now_s
+            if self._is_idle():
+                # What comes again and again takes the shortest way.
+                answer = self._site.recall(data)
+                if answer is not None:
+                    self.transport.write(answer)
+                    return
         self._reader.feed(data)
         if self._waiting is None and self._sink is None and not self._blocked:
             self._advance()
         elif len(self._reader) > _PIPELINE_MAX_BYTES and not self._held:
             self._held = True
             self.transport.pauseProducing()
+
+    def _is_idle(self) -> bool:
+        return (
+            self._waiting is None
+            and self._request is None
+            and self._sink is None
+            and not self._blocked
+        )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         """Cancel what the client waited for."""

@@ -186,6 +186,8 @@ class Responder:
             return answer  # type: ignore[no-any-return]  # kind says so
         if answer is None:
             return self._finish(request, _OK, b"", b"")
+        if answer is True and not self._pretty and not request.query:
+            return self._finish(request, _OK_JSON, b"", b"true")
         if kind is JSON:
             start = _start(answer.status, JSON_TYPE)
             fields = _field_lines(answer.headers)

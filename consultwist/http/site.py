@@ -109,14 +109,24 @@ class Site:
         request.route = route
         request.routed = True
 
+    def recall(self, data: bytes) -> bytes | None:
+        """Return the finished answer to a request by its bytes, where there is one."""
+        known = self.memory.requests.get(data)
+        if known is None or known.finished is None or self.debug:
+            return None
+        finished = known.finished
+        version = self._agent.delegate.read_version()
+        stands = finished.version == version >= 0
+        if stands and finished.second == int(self._clock.wall()):
+            return finished.data
+        return None
+
     def serve(self, request: Request) -> bytes | Stream | Deferred[Any]:
         """Answer a request: with bytes, a stream, or a Deferred of what to `render`."""
         finished = request.finished
         if finished is not None:
             version = self._agent.delegate.read_version()
             second = int(self._clock.wall())
-            if finished.version == version >= 0 and finished.second == second:
-                return finished.data
         try:
             route = request.route
             if route.api:
@@ -128,7 +138,11 @@ class Site:
             if answer.__class__ is CoroutineType:
                 return Deferred.fromCoroutine(answer)
             data = self._responder.render(request, answer)
-            if finished is not None and _may_be_kept(request, answer):
+            if (
+                finished is not None
+                and isinstance(data, bytes)
+                and _may_be_kept(request, answer)
+            ):
                 finished.version, finished.second = version, second
                 finished.data = data
             return data

@@ -1,45 +1,46 @@
 """Discovery of plugins."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from zope.interface import implementer
+from zope.interface import directlyProvides
 
 from consultwist.agent.plugins import BUILT_IN, discover
 from consultwist.errors import ConfigError
 from consultwist.interfaces import IAgentInterface, ICheckType, IDNSForm, IStateTable
 
 
-@implementer(IAgentInterface)
 class _Interface:
     """A plugin with a name."""
 
     def __init__(self, name):
+        directlyProvides(self, IAgentInterface)
         self.name = name
 
 
-@implementer(ICheckType)
 class _Check:
     """A plugin with a kind."""
 
     def __init__(self, kind):
+        directlyProvides(self, ICheckType)
         self.kind = kind
 
 
-@implementer(IDNSForm)
 class _Form:
     """A plugin with labels."""
 
     def __init__(self, name, *labels):
+        directlyProvides(self, IDNSForm)
         self.name = name
         self.labels = labels
 
 
-@implementer(IStateTable)
 class _Table:
     """A plugin with commands."""
 
     def __init__(self, name, *types):
+        directlyProvides(self, IStateTable)
         self.name = name
         self._types = types
 
@@ -92,7 +93,7 @@ def test_all_built_in_plugins_load():
     found = discover()
     dropins = Path(__file__).parents[3] / "twisted/plugins"
     assert list(dropins.glob("consultwist_*.py"))
-    ours = [
+    ours: list[Any] = [
         plugin
         for group in (found.check_types, found.dns_forms, found.interfaces)
         for plugin in group

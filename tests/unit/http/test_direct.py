@@ -1,6 +1,7 @@
 """Connections that write at once."""
 
 import socket
+from typing import Any
 
 import pytest
 from twisted.internet import tcp, unix
@@ -42,12 +43,13 @@ def connected(request):
     """Return a connection, its reactor and the client's socket."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    reactor = _Reactor()
+    reactor: Any = _Reactor()
+    port: Any = _Port()
     protocol = Protocol()
     if request.param is DirectServer:
-        connection = DirectServer(ours, protocol, ("c", 1), _Port(), 1, reactor)
+        connection: Any = DirectServer(ours, protocol, ("c", 1), port, 1, reactor)
     else:
-        connection = DirectUNIXServer(ours, protocol, "", _Port(), 1, reactor)
+        connection = DirectUNIXServer(ours, protocol, "", port, 1, reactor)
     protocol.makeConnection(connection)
     yield connection, reactor, theirs
     ours.close()
@@ -102,7 +104,8 @@ def test_a_gone_client_is_left_to_twisted(connected):
 
 def test_twisted_keeps_its_queue_where_we_look():
     """The trick rests on these attributes: look at `http.direct` if this fails."""
-    descriptor = FileDescriptor(_Reactor())
+    reactor: Any = _Reactor()
+    descriptor = FileDescriptor(reactor)
     assert descriptor.dataBuffer == b""
     assert descriptor._tempDataBuffer == []
     assert descriptor._writeDisconnected is False

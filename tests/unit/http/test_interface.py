@@ -3,6 +3,7 @@
 import socket
 import stat
 from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import pytest
@@ -82,7 +83,7 @@ def test_it_listens_where_configured():
     agent = _agent(
         [_Routes()], http=(_Address("127.0.0.1", 8500), _Address("10.0.0.1", 80))
     )
-    service = HTTPInterface().make_service(agent)
+    service: Any = HTTPInterface().make_service(agent)
     service.privilegedStartService()
     service.startService()
     bound = [(port, host) for port, _, _, host in agent.reactor.tcpServers]
@@ -111,7 +112,7 @@ def test_https_needs_a_certificate():
     """An HTTPS address without certificate stops the start."""
     agent = _agent([_Routes()], https=(_Address("127.0.0.1", 8501),))
     agent.config.cert_file = agent.config.key_file = ""
-    service = HTTPInterface().make_service(agent)
+    service: Any = HTTPInterface().make_service(agent)
     with pytest.raises(ConfigError, match="cert_file"):
         service.startService()
 
@@ -121,7 +122,9 @@ def test_clients_with_too_many_connections_are_turned_away():
     agent = HTTPAgent(HTTPSettings(http_max_conns_per_client=1))
     factory = HTTPFactory(make_site(_Endpoints, agent))
     address = IPv4Address("TCP", "10.0.0.1", 4000)
-    factory.buildProtocol(address).makeConnection(StringTransport())
+    first = factory.buildProtocol(address)
+    assert first is not None
+    first.makeConnection(StringTransport())
     assert factory.buildProtocol(address) is None
     assert factory.buildProtocol(IPv4Address("TCP", "10.0.0.2", 4000)) is not None
 
@@ -152,5 +155,6 @@ def test_owners_and_modes_of_sockets_are_checked(tmp_path, key, value):
     """Names that do not exist are refused in words."""
     agent = _agent()
     setattr(agent.config, key, value)
+    factory = HTTPFactory(make_site(_Endpoints))
     with pytest.raises(ConfigError, match=value):
-        bind_unix(agent.reactor, str(tmp_path / "s"), HTTPFactory(None), agent.config)
+        bind_unix(agent.reactor, str(tmp_path / "s"), factory, agent.config)

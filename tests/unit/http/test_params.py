@@ -26,6 +26,7 @@ def _request(target, *fields):
     lines = [f"GET {target} HTTP/1.1", "Host: x", *fields]
     reader.feed(("\r\n".join(lines) + "\r\n\r\n").encode())
     request = reader.head()
+    assert request is not None
     request.query = dict(reversed([*query_pairs(request.raw_query)]))
     request.client = "10.0.0.9"
     return request

@@ -18,6 +18,12 @@ def _reader(data=b""):
     return reader
 
 
+def _head(reader):
+    request = reader.head()
+    assert request is not None
+    return request
+
+
 def _request(line=b"GET / HTTP/1.1", *fields):
     lines = [line, b"Host: consul", *fields]
     return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -60,13 +66,13 @@ def test_a_request_seen_before_is_a_new_object():
     for _ in range(2):
         reader = RequestReader(memory)
         reader.feed(data)
-        requests.append(reader.head())
+        requests.append(_head(reader))
     first, second = requests
     assert first is not second
     first.client, first.body = "10.0.0.1", b"x"
     reader = RequestReader(memory)
     reader.feed(data)
-    third = reader.head()
+    third = _head(reader)
     assert (third.client, third.body, third.path) == ("", b"", "/a")
 
 

@@ -1,5 +1,7 @@
 """One connection: order, bodies, waiting, bounds."""
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -32,7 +34,9 @@ class _Endpoints:
 
     @route("GET", "/v1/park")
     def park(self, request):
-        parked = Deferred(lambda _: self.agent.cancelled.append(request.client))
+        parked: Deferred[Any] = Deferred(
+            lambda _: self.agent.cancelled.append(request.client)
+        )
         self.agent.parked.append(parked)
         return parked
 

@@ -1,6 +1,7 @@
 """Results and failures to responses."""
 
 import gzip
+from typing import Any
 
 import msgspec
 import pytest
@@ -280,7 +281,7 @@ def test_answers_may_come_later():
     assert client.taken() == b""
     agent.later.callback("done")
     assert client.answer().json == "done"
-    waiting = Deferred()
+    waiting: Deferred[Any] = Deferred()
     agent.methods["Catalog.ListNodes"] = lambda _: waiting
     client.ask("GET", "/v1/nodes")
     waiting.callback(_reply([Node(node="a")]))

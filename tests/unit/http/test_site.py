@@ -1,5 +1,7 @@
 """What the connections of an agent share."""
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import succeed
 from twisted.logger import globalLogPublisher
@@ -155,8 +157,9 @@ def test_closing_ends_all_connections():
 
 def test_requests_are_logged_only_for_debugging():
     """At level debug each request is logged, without its token."""
-    events = []
-    globalLogPublisher.addObserver(events.append)
+    events: list[Any] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
     try:
         agent = HTTPAgent()
         site = make_site(_Endpoints, agent)
@@ -167,6 +170,6 @@ def test_requests_are_logged_only_for_debugging():
         site.reconfigure(agent.config)
         client.get("/v1/kv/?a=1&token=secret")
     finally:
-        globalLogPublisher.removeObserver(events.append)
+        globalLogPublisher.removeObserver(observer)
     assert [event["url"] for event in events] == ["/v1/kv/?a=1&token=<hidden>"]
     assert "secret" not in str([{**event, "log_logger": None} for event in events])

@@ -60,6 +60,7 @@ def test_names_of_fields_match_in_any_case():
         True,
         80,
     )
+    assert service.proxy is not None
     assert service.proxy.local_service_port == 8080
 
 
@@ -92,6 +93,7 @@ def test_definitions_of_checks_are_always_read_leniently():
     request = decode(
         RegisterRequest, b'{"Check": {"Definition": {"Bogus": 1, "HTTP": "x"}}}'
     )
+    assert request.check is not None
     assert request.check.definition.http == "x"
 
 
@@ -127,7 +129,9 @@ def test_lists_are_read_item_by_item():
 def test_numbers_without_a_type_are_floats():
     """Free-form values hold floats only, as in Go."""
     service = decode(ServiceDefinition, b'{"Proxy": {"Config": {"a": 1, "b": [2]}}}')
+    assert service.proxy is not None
     config = service.proxy.config
+    assert config is not None
     assert config == {"a": 1.0, "b": [2.0]}
     assert isinstance(config["a"], float)
 

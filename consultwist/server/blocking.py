@@ -210,7 +210,9 @@ _question_fields: dict[type, tuple[str, ...]] = {}
 
 def _function_of(query: Query[Any]) -> Hashable:
     """Return what tells one method's query from another's with the same request."""
-    return query.func if isinstance(query, partial) else query
+    function = query.func if isinstance(query, partial) else query
+    # A closure is a new object at each call; its code is not.
+    return getattr(function, "__code__", function)
 
 
 def _question(request: QueryOptions) -> tuple[Hashable, ...]:

@@ -94,7 +94,7 @@ def serve(address: str, port: int) -> None:
     running: Any = reactor
     agent = Agent()
     agent.reactor = running
-    agent.clock = SystemClock()  # type: ignore[assignment]  # real time
+    agent.clock = SystemClock()
     agent.config.http_max_conns_per_client = 0
     site = Site(agent, collect_routes(Endpoints(agent)))
     listen_tcp(running, address, port, HTTPFactory(site))

@@ -31,10 +31,41 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
     IDNSForm: frozenset(
         ("address", "connect", "ingress", "node", "query", "reverse", "service")
     ),
-    IHTTPEndpoint: frozenset(("agent", "catalog", "coordinate", "health", "ui")),
-    ILeaderRoutine: frozenset(("catalog-follows-members", "coordinate-batches")),
-    IRPCEndpoint: frozenset(("Catalog", "Coordinate", "Health", "ui")),
-    IStateTable: frozenset(("catalog", "coordinate")),
+    IHTTPEndpoint: frozenset(
+        (
+            "agent",
+            "catalog",
+            "coordinate",
+            "event",
+            "health",
+            "kv",
+            "session",
+            "status",
+            "txn",
+            "ui",
+        )
+    ),
+    ILeaderRoutine: frozenset(
+        (
+            "catalog-follows-members",
+            "coordinate-batches",
+            "session-expiry",
+            "tombstone-collection",
+        )
+    ),
+    IRPCEndpoint: frozenset(
+        (
+            "Catalog",
+            "Coordinate",
+            "Health",
+            "KVS",
+            "Session",
+            "Status",
+            "Txn",
+            "ui",
+        )
+    ),
+    IStateTable: frozenset(("catalog", "coordinate", "kv", "session", "txn")),
 }
 
 #: Finds the plugins that provide an interface, as Twisted's `getPlugins`.

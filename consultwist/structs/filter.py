@@ -30,8 +30,11 @@ Filter = Callable[[Any], bool]
 #: Filters that are kept compiled.
 _COMPILED_MAX: Final = 256
 
-#: Operators that hold where there is nothing to look at.
-_HOLD_FOR_NOTHING: Final = frozenset(("Not Equal", "Not In", "Not Matches", "Is Empty"))
+#: Operators that hold where there is nothing to look at. That "matches" is one of them
+#: is how stock Consul 1.8 behaves.
+_HOLD_FOR_NOTHING: Final = frozenset(
+    ("Not Equal", "Not In", "Matches", "Not Matches", "Is Empty")
+)
 
 _TEXT_OPERATORS: Final = frozenset(
     ("Equal", "Not Equal", "In", "Not In", "Matches", "Not Matches")
@@ -41,7 +44,6 @@ _EMPTINESS: Final = frozenset(("Is Empty", "Is Not Empty"))
 _CONTAINMENT: Final = frozenset(("In", "Not In"))
 
 
-@lru_cache(_COMPILED_MAX)
 def compile_filter(text: str, cls: type[Struct]) -> Filter:
     """Return what tells whether a record of a class meets a filter.
 
@@ -52,8 +54,11 @@ def compile_filter(text: str, cls: type[Struct]) -> Filter:
     Raises:
         BadRequest: with stock Consul's text for a mistake.
     """
-    if not text:
-        return lambda _: True
+    return _compiled(text, cls) if text else lambda _: True
+
+
+@lru_cache(_COMPILED_MAX)
+def _compiled(text: str, cls: type[Struct]) -> Filter:
     try:
         return _compile(parse(text), cls)
     except BadRequest as error:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from consultwist.wire.struct import Struct
 from consultwist.wire.time import ZERO_TIME, Time
 
 _VECTORS = Path(__file__).parents[2] / "vectors/http/body_errors.json"
-_RECORDS = {
+_RECORDS: dict[str, tuple[type[Any], str | None]] = {
     "service": (ServiceDefinition, ""),
     "catalog": (RegisterRequest, None),
     "check": (CheckDefinition, ""),

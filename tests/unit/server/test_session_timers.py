@@ -90,7 +90,7 @@ def test_nothing_is_kept_while_stopped():
 @given(
     st.lists(
         st.tuples(
-            st.floats(0.0, 30.0),
+            st.integers(0, 30),
             st.integers(0, 4),
             st.sampled_from(["renew", "forget"]),
         ),

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consultwist.api.kv.http import KVRoutes, entries_json
+from consultwist.api.kv.http import KVEndpoints, KVRoutes, entries_json
 from consultwist.api.kv.rpc import KVS
 from consultwist.api.kv.table import KVTable
 from consultwist.structs.kv import DirEntry
-from consultwist.testing.http import HTTPSettings
+from consultwist.testing.http import HTTPAgent, HTTPClient, HTTPSettings, make_site
 from consultwist.testing.local_api import LocalAPI
 from consultwist.wire import json
 
@@ -145,6 +145,18 @@ def test_a_small_limit_counts():
     answer = small.another_client().put("/v1/kv/a", b"x" * 9)
     assert answer.status == 413
     assert answer.text.startswith("Request body(9 bytes) too large, max size: 8 bytes.")
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("PUT", "/v1/kv/a"), ("DELETE", "/v1/kv/a"), ("DELETE", "/v1/kv/a?recurse")],
+)
+def test_plain_writes_are_true_whatever_the_servers_say(method, target):
+    """A stock server answers false to them, which only means that it did not ask."""
+    agent = HTTPAgent(methods={"KVS.Apply": lambda _: False})
+    client = HTTPClient(make_site(KVEndpoints, agent))
+    assert client.request(method, target).json is True
+    assert client.request(method, "/v1/kv/a?cas=1").json is False
 
 
 def test_a_blocked_reader_of_a_prefix_wakes_for_a_delete(api):

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -33,9 +34,9 @@ from consultwist.testing.http import HTTPAgent
 
 ROUTES = {
     "constant": "/v1/constant",
-    "KV GET": "/v1/kv/some/key",
-    "KV GET ?stale": "/v1/kv/some/key?stale",
-    "KV GET, encoded each time": "/v1/kv/fresh",
+    "KV GET, answer remembered": "/v1/kv/some/key",
+    "KV GET, body remembered": "/v1/kv/some/key?consistent",
+    "KV GET, encoded each time": "/v1/kv/fresh?consistent",
     "missing key": "/v1/missing/key",
 }
 PARKED = 1000
@@ -95,6 +96,7 @@ def serve(address: str, port: int) -> None:
     agent = Agent()
     agent.reactor = running
     agent.clock = SystemClock()
+    agent.delegate = SimpleNamespace(read_version=lambda: 1)
     agent.config.http_max_conns_per_client = 0
     site = Site(agent, collect_routes(Endpoints(agent)))
     listen_tcp(running, address, port, HTTPFactory(site))

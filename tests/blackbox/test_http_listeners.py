@@ -220,15 +220,23 @@ def test_old_tls_is_refused(server):
 
 
 def test_clients_have_a_limit_of_connections(server):
-    """The connection over the limit is closed without an answer."""
+    """Connections over the limit are closed without an answer."""
     address, _, _ = server
-    clients = [socket.create_connection((address, 8500), timeout=10) for _ in range(5)]
+    clients = [socket.create_connection((address, 8500), timeout=10) for _ in range(8)]
     try:
-        for client in clients:
-            client.sendall(b"GET /v1/client HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert client.recv(65536).startswith(b"HTTP/1.1 200")
-        with socket.create_connection((address, 8500), timeout=10) as extra:
-            assert extra.recv(100) == b""
+        answers = [_answer(client) for client in clients]
     finally:
         for client in clients:
             client.close()
+    served = [answer for answer in answers if answer]
+    # Connections of earlier tests may still be about to close.
+    assert 1 <= len(served) <= 5
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in served)
+
+
+def _answer(client):
+    try:
+        client.sendall(b"GET /v1/client HTTP/1.1\r\nHost: x\r\n\r\n")
+        return client.recv(65536)
+    except ConnectionError:
+        return b""

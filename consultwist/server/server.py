@@ -113,7 +113,8 @@ class Server(MultiService):
     def startService(self) -> None:
         """Recover the state, and begin a cluster where that is this server's part."""
         super().startService()
-        if self.config.bootstrap or self.config.bootstrap_expect == 1:
+        config = self.config
+        if config.bootstrap or config.bootstrap_expect == 1 or config.dev_mode:
             bootstrap_alone(self.raft)
 
     def stopService(self) -> Deferred[None]:

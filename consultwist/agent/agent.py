@@ -22,13 +22,14 @@ from consultwist.agent.plugins import Plugins
 from consultwist.agent.pools import Pools
 from consultwist.agent.registry import Registry
 from consultwist.agent.tokens import Tokens
-from consultwist.agent.user_events import UserEvents
+from consultwist.agent.user_events import EVENT_PREFIX, UserEvents
 from consultwist.checks.selection import CheckTypes
 from consultwist.config.reload import Reload, compare
 from consultwist.config.runtime import RuntimeConfig
 from consultwist.host import Host
 from consultwist.interfaces import IAgent, IClusterDelegate
 from consultwist.structs.catalog import Node
+from consultwist.structs.event import EventFireRequest
 from consultwist.telemetry.metrics import Metrics
 from consultwist.telemetry.runtime import RuntimeGauges
 from consultwist.telemetry.turns import TurnMonitor
@@ -134,7 +135,7 @@ class Agent(MultiService):
             ),
             config.ae_interval,
         )
-        self.events = UserEvents(host, config, self.local_state)
+        self.events = UserEvents(host, config, self.local_state, self._fire_event)
         self.coordinate_reports = CoordinateReports(
             host,
             config,
@@ -160,6 +161,7 @@ class Agent(MultiService):
         """Register what is defined, then start all children."""
         self.registry.load(self.config.services, self.config.checks)
         super().startService()
+        self.pools.on_event(EVENT_PREFIX, self._event_received)
 
     def stopService(self) -> Deferred[None]:
         """Stop all children, the interfaces first."""
@@ -227,6 +229,15 @@ class Agent(MultiService):
             reconfigure = getattr(child, "reconfigure", None)
             if reconfigure is not None:
                 reconfigure(change.config)
+
+    def _fire_event(self, name: str, payload: bytes) -> Any:
+        """Have a server tell all members of an event."""
+        return self.rpc(
+            "Internal.EventFire", EventFireRequest(name=name, payload=payload)
+        )
+
+    def _event_received(self, _name: str, payload: bytes, l_time: int) -> None:
+        self.events.receive(payload, l_time)
 
     def _local_state_changed(self) -> None:
         self.anti_entropy.sync_changes()

@@ -38,6 +38,7 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
             "coordinate",
             "event",
             "health",
+            "keyring",
             "kv",
             "session",
             "status",
@@ -62,6 +63,8 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
             "Session",
             "Status",
             "Txn",
+            "event",
+            "keyring",
             "ui",
         )
     ),

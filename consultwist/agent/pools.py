@@ -17,16 +17,23 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from consultwist.agent.admission import is_server, lan_admission, wan_admission
 from consultwist.agent.retry_join import RetryJoin
 from consultwist.config.runtime import ListenAddress, RuntimeConfig
 from consultwist.errors import ConfigError, ConsultwistError
 from consultwist.gossip.config import CONSUL_LAN, CONSUL_SERF, CONSUL_WAN, PoolConfig
+from consultwist.gossip.consul import (
+    flood_targets,
+    lan_admission,
+    wan_admission,
+    wan_target,
+)
 from consultwist.gossip.memberlist.timings import Timings
 from consultwist.gossip.node import GossipNode, PoolEvent
-from consultwist.gossip.serf.actions import MemberEvent
+from consultwist.gossip.serf.actions import MemberEvent, UserEventReceived
+from consultwist.gossip.serf.keys import KeySurvey
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
+from consultwist.structs.service_rules import error_list
 
 #: Versions of Consul's own protocol: in force, least, most.
 _PROTOCOL: Final = {"vsn": "2", "vsn_min": "2", "vsn_max": "3"}
@@ -105,6 +112,11 @@ class Pools(MultiService):
 
     # --- what is known ---------------------------------------------------------------
 
+    @property
+    def has_wan(self) -> bool:
+        """Whether this agent is a member of the WAN pool, too."""
+        return self.wan is not None
+
     def own_member(self) -> PoolMember:
         """Return this agent as the LAN pool knows it."""
         return self.lan.me
@@ -134,6 +146,52 @@ class Pools(MultiService):
         if self.wan is not None:
             sections["serf_wan"] = self.wan.stats()
         return sections
+
+    # --- telling and asking all members ----------------------------------------------
+
+    def fire_event(self, name: str, payload: bytes) -> None:
+        """Tell all members of the datacenter something.
+
+        Raises:
+            ConsultwistError: where it is too large.
+        """
+        try:
+            self.lan.user_event(name, payload)
+        except ConsultwistError as error:
+            problem = f'error broadcasting event to segment "": {error}'
+            raise ConsultwistError(error_list([problem])) from error
+
+    def on_event(
+        self, prefix: str, callback: Callable[[str, bytes, int], None]
+    ) -> Callable[[], None]:
+        """Call back with (name, payload, Lamport time) of events; returns what ends it.
+
+        Args:
+            prefix: what the names begin with; it is cut off.
+            callback: takes an event.
+        """
+
+        def take(event: PoolEvent) -> None:
+            if isinstance(event, UserEventReceived):
+                told = event.event
+                if told.name.startswith(prefix):
+                    name = told.name.removeprefix(prefix)
+                    callback(name, told.payload or b"", told.l_time)
+
+        return self.lan.subscribe(take)
+
+    def keyring(
+        self, operation: str, key: bytes, relay_factor: int
+    ) -> list[tuple[str, Deferred[KeySurvey]]]:
+        """Change or list the keys of all members of this agent's pools.
+
+        Returns:
+            The name of each pool, ``WAN`` or ``LAN``, with what its members answered.
+        """
+        asked = [("LAN", self.lan.keyring(operation, key, relay_factor))]
+        if self.wan is not None:
+            asked.insert(0, ("WAN", self.wan.keyring(operation, key, relay_factor)))
+        return asked
 
     # --- joining and leaving ------------------------------------------------------
 
@@ -192,22 +250,18 @@ class Pools(MultiService):
         wan = self.wan
         if wan is None:
             return
-        for member in self.lan.members():
-            name = f"{member.name}.{self._config.datacenter}"
-            port = member.tags.get("wan_join_port", "")
-            if not (member.is_alive and is_server(member) and port):
-                continue
-            known = wan.member(name)
-            if name == wan.config.name or (known is not None and known.is_alive):
-                continue
-            host = f"[{member.host}]" if ":" in member.host else member.host
-            joined = wan.join([f"{name}/{host}:{port}"])
-            joined.addErrback(self._flood_failed, name)
 
-    def _flood_failed(self, failure: Failure, name: str) -> None:
+        def knows(name: str) -> bool:
+            known = wan.member(name)
+            return known is not None and known.is_alive
+
+        for target in flood_targets(self.lan.members(), knows, wan_target):
+            wan.join([target]).addErrback(self._flood_failed, target)
+
+    def _flood_failed(self, failure: Failure, target: str) -> None:
         self.log.debug(
-            "failed to bring {name} into the WAN pool: {error}",
-            name=name,
+            "failed to bring {target} into the WAN pool: {error}",
+            target=target,
             error=failure.getErrorMessage(),
         )
 
@@ -302,7 +356,7 @@ def lan_config(config: RuntimeConfig) -> PoolConfig:
         ),
         allowed_networks=config.serf_allowed_cidrs_lan or None,
         admit=lan_admission(
-            config.node_name, config.node_id, config.datacenter, config.segment_name
+            config.datacenter, config.segment_name, config.node_id, config.node_name
         ),
     )
 
@@ -324,7 +378,7 @@ def wan_config(config: RuntimeConfig) -> PoolConfig:
             CONSUL_SERF, reconnect_timeout_s=config.reconnect_timeout_wan
         ),
         allowed_networks=config.serf_allowed_cidrs_wan or None,
-        admit=wan_admission,
+        admit=wan_admission(),
     )
 
 

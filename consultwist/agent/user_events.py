@@ -1,7 +1,7 @@
 """User events: what this agent fires, and the last ones that reached it.
 
-An event goes out through a *broadcast*, by default straight back to this agent; an
-agent in a gossip pool gives the pool's. Every agent that it reaches looks at the
+An event goes out through a *broadcast*: by way of a server to the whole gossip pool.
+Every agent that it reaches looks at the
 filters itself and keeps the event if it is meant. Events have no index of the Raft
 log, so readers wait for another *last* event: its id gives the index.
 """
@@ -17,19 +17,16 @@ from twisted.logger import Logger
 from consultwist.agent.local_state import LocalState
 from consultwist.config.runtime import RuntimeConfig
 from consultwist.errors import BadRequest, ConsultwistError, WireError
-from consultwist.gossip.serf import expression
 from consultwist.host import Host
 from consultwist.structs.event import UserEvent, decode_event, encode_event
 from consultwist.structs.uuids import make_uuid
+from consultwist.wire.regexp import compile_regexp
 
 #: How many events an agent remembers (Consul: 256).
 EVENTS_MAX: Final = 256
 
 #: The version of events that we write and understand.
 VERSION: Final = 1
-
-#: What Serf carries of name and payload together (Consul: 512).
-SIZE_MAX: Final = 512
 
 #: What the names of users' events begin with in the gossip pool.
 EVENT_PREFIX: Final = "consul:event:"
@@ -51,30 +48,32 @@ class UserEvents:
         host: for ids and waiting.
         config: who this agent is.
         local_state: the services that filters look at.
+        broadcast: brings an event to every agent of the datacenter, this one too.
     """
 
     log = Logger()
 
     def __init__(
-        self, host: Host, config: RuntimeConfig, local_state: LocalState
+        self,
+        host: Host,
+        config: RuntimeConfig,
+        local_state: LocalState,
+        broadcast: Broadcast,
     ) -> None:
         self._host = host
         self._node_name: str = config.node_name
         self._local_state = local_state
+        self._broadcast = broadcast
         self._events: deque[UserEvent] = deque(maxlen=EVENTS_MAX)
         self._waiters: dict[Deferred[None], None] = {}
-        self._local_time = 1
 
     # --- firing ----------------------------------------------------------------------
 
-    def fire(
-        self, wanted: UserEvent, broadcast: Broadcast | None = None
-    ) -> "UserEvent | Deferred[UserEvent]":
+    def fire(self, wanted: UserEvent) -> "UserEvent | Deferred[UserEvent]":
         """Send an event; gives it back with its id, once it is on its way.
 
         Args:
             wanted: name, payload and filters.
-            broadcast: how to send it; by default to this agent alone.
 
         Raises:
             ConsultwistError: where name or filters are wrong, or it is too large.
@@ -83,21 +82,10 @@ class UserEvents:
         event = msgspec.structs.replace(
             wanted, id=make_uuid(self._host.rng), version=VERSION, l_time=0
         )
-        send = broadcast or self._send_to_ourselves
-        sent = send(EVENT_PREFIX + event.name, encode_event(event))
+        sent = self._broadcast(event.name, encode_event(event))
         if isinstance(sent, Deferred):
             return sent.addCallback(lambda _: event)
         return event
-
-    def _send_to_ourselves(self, name: str, payload: bytes) -> None:
-        if len(name.encode("utf-8", "surrogateescape")) + len(payload) > SIZE_MAX:
-            raise ConsultwistError(
-                '1 error occurred:\n\t* error broadcasting event to segment "": user '
-                f"event exceeds configured limit of {SIZE_MAX} bytes before encoding"
-                "\n\n"
-            )
-        self._local_time += 1
-        self.receive(payload, self._local_time)
 
     # --- receiving -------------------------------------------------------------------
 
@@ -124,20 +112,17 @@ class UserEvents:
             waiter.callback(None)
 
     def _is_meant(self, event: UserEvent) -> bool:
-        if event.node_filter and not expression.search(
-            event.node_filter, self._node_name
-        ):
+        if not compile_regexp(event.node_filter)(self._node_name):
             return False
         if not event.service_filter:
             return True
-        tag_filter = event.tag_filter
-        for service_id, service in self._local_state.services().items():
-            if expression.search(event.service_filter, service_id) and (
-                not tag_filter
-                or any(expression.search(tag_filter, tag) for tag in service.tags or ())
-            ):
-                return True
-        return False
+        is_wanted = compile_regexp(event.service_filter)
+        has_tag = compile_regexp(event.tag_filter)
+        return any(
+            is_wanted(service_id)
+            and (not event.tag_filter or any(map(has_tag, service.tags or ())))
+            for service_id, service in self._local_state.services().items()
+        )
 
     # --- reading ---------------------------------------------------------------------
 
@@ -168,7 +153,7 @@ def _validate(event: UserEvent) -> None:
         ("tag", event.tag_filter),
     ):
         try:
-            expression.search(pattern, "")
+            compile_regexp(pattern)
         except BadRequest as error:
             raise ConsultwistError(f"Invalid {what} filter: {error}") from error
 

@@ -5,6 +5,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
+from consultwist.errors import ConsultwistError
 from consultwist.state.chunking import CHUNK_SIZE, split
 from consultwist.structs.message_type import MessageType
 from consultwist.wire.struct import Struct
@@ -41,4 +42,11 @@ class RaftApply:
         for data, extensions in others:
             # If one of these is lost, the last one completes nothing and fails too.
             self._raft.propose(data, extensions).addErrback(lambda _: None)
-        return self._raft.propose(*last)
+        return self._raft.propose(*last).addCallback(_require_whole)
+
+
+def _require_whole(result: Any) -> Any:
+    """Fail where the last chunk completed nothing: the term changed in between."""
+    if result is None:
+        raise ConsultwistError("please resubmit call for rechunking")
+    return result

@@ -1,5 +1,6 @@
 """User events."""
 
 from consultwist.api.event.http import EventRoutes
+from consultwist.api.event.rpc import Events
 
-routes = EventRoutes()
+endpoint, routes = Events(), EventRoutes()

@@ -10,36 +10,38 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from consultwist.agent.user_events import EVENTS_MAX, SIZE_MAX, UserEvents
+from consultwist.agent.user_events import EVENTS_MAX
 from consultwist.errors import ConsultwistError, WireError
 from consultwist.host import Host
 from consultwist.structs.catalog import NodeService
 from consultwist.structs.event import UserEvent, decode_event, encode_event
 from consultwist.testing.deferred import no_result_of, result_of
+from consultwist.testing.events import OwnPool
 from consultwist.testing.state import VirtualTime
 from consultwist.wire import msgpack
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "rpc" / "methods.json"
 
 
-class Services:
-    """A local state with two services."""
+SERVICES = {
+    "web-1": NodeService(id="web-1", service="web", tags=["v1", "blue"]),
+    "db": NodeService(id="db", service="db"),
+}
 
-    def services(self):
-        return {
-            "web-1": NodeService(id="web-1", service="web", tags=["v1", "blue"]),
-            "db": NodeService(id="db", service="db"),
-        }
+
+def _host():
+    reactor = Clock()
+    return Host(reactor, VirtualTime(reactor), random.Random(1))
 
 
 @pytest.fixture
-def events():
-    reactor = Clock()
-    rng = random.Random(1)
-    host = Host(reactor, VirtualTime(reactor), rng)
-    config: Any = SimpleNamespace(node_name="node-1")
-    services: Any = Services()
-    return UserEvents(host, config, services)
+def pool():
+    return OwnPool(_host(), SimpleNamespace(node_name="node-1"), SERVICES)
+
+
+@pytest.fixture
+def events(pool):
+    return pool.events
 
 
 def _names(events, name=""):
@@ -95,34 +97,35 @@ def test_what_is_wrong_is_refused_before_it_is_sent(events, fields, text):
     assert _names(events) == []
 
 
-def test_an_event_must_fit_into_a_gossip_message(events):
-    """Name and payload together, with what is added to both."""
-    bare = UserEvent(id="0" * 36, name="e", payload=b"x", version=1)
-    added = len("consul:event:e") + len(encode_event(bare)) - 1
-    largest = SIZE_MAX - added - 1  # a length above 255 takes another byte
-    events.fire(UserEvent(name="e", payload=b"x" * largest))
-    with pytest.raises(ConsultwistError, match="limit of 512 bytes before encoding"):
-        events.fire(UserEvent(name="e", payload=b"x" * (largest + 1)))
+def test_an_event_goes_out_and_comes_back(pool):
+    """Every member gets the same payload, this agent too."""
+    fired = pool.events.fire(UserEvent(name="deploy", payload=b"1"))
+    ((name, payload),) = pool.sent
+    assert name == "deploy"
+    assert decode_event(payload, 0) == fired
 
 
-def test_a_broadcast_takes_the_place_of_this_agent_alone(events):
+def test_a_broadcast_may_take_its_time():
     """The event is given back when it is on its way; it comes back by gossip."""
-    sent = []
     on_its_way: Deferred[None] = Deferred()
-
-    def broadcast(name, payload):
-        sent.append((name, payload))
-        return on_its_way
-
-    fired = events.fire(UserEvent(name="deploy"), broadcast)
+    config: Any = SimpleNamespace(node_name="n")
+    services: Any = SimpleNamespace(services=dict)
+    events = UserEvents(_host(), config, services, lambda *_: on_its_way)
+    fired = events.fire(UserEvent(name="deploy"))
+    assert isinstance(fired, Deferred)
     no_result_of(fired)
-    on_its_way.callback(None)
-    ((name, payload),) = sent
-    assert name == "consul:event:deploy"
     assert _names(events) == []
-    events.receive(payload, 17)
+    on_its_way.callback(None)
+    events.receive(encode_event(result_of(fired)), 17)
     (event,) = events.recent()[1]
-    assert (event.id, event.l_time) == (result_of(fired).id, 17)
+    assert (event.name, event.l_time) == ("deploy", 17)
+
+
+def test_a_broadcast_that_fails_fails_the_event(events):
+    """As it does where the event is too large for gossip."""
+    with pytest.raises(ConsultwistError, match="limit of 512 bytes before encoding"):
+        events.fire(UserEvent(name="e", payload=b"x" * 500))
+    assert _names(events) == []
 
 
 @pytest.mark.parametrize(
@@ -154,13 +157,8 @@ def test_the_newest_events_are_remembered(events):
     assert _names(events, "e77") == ["e77"]
 
 
-def test_the_index_is_that_of_the_last_event():
+def test_the_index_is_that_of_the_last_event(events):
     """Computed as Consul does: both halves of the id, exclusively or'ed."""
-    reactor = Clock()
-    host = Host(reactor, VirtualTime(reactor), random.Random(1))
-    config: Any = SimpleNamespace(node_name="n")
-    services: Any = Services()
-    events = UserEvents(host, config, services)
     assert events.recent() == (1, [])
     captured = "f0632708-dd63-8c55-de8c-c8b5c58e0a7b"
     payload = encode_event(UserEvent(id=captured, name="e", version=1))

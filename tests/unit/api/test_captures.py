@@ -4,11 +4,9 @@ Left out are the calls that another datacenter answers.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from consultwist.agent.user_events import UserEvents
 from consultwist.api.catalog.table import CatalogTable
 from consultwist.api.event.http import EventRoutes
 from consultwist.api.kv.http import KVRoutes
@@ -23,6 +21,7 @@ from consultwist.api.txn.table import TxnTable
 from consultwist.host import Host
 from consultwist.structs.catalog import NodeService
 from consultwist.testing.captures import Replay, load_captures
+from consultwist.testing.events import lone_events
 from consultwist.testing.http import HTTPSettings
 from consultwist.testing.local_api import LocalAPI
 
@@ -48,11 +47,8 @@ class RecordedId:
         return int(self.text.replace("-", ""), 16)
 
 
-class OneService:
-    """The local state of an agent with the service that recorded events are for."""
-
-    def services(self):
-        return {"web-1": NodeService(id="web-1", service="web", tags=["v1"])}
+#: The service that recorded events are for.
+SERVICES = {"web-1": NodeService(id="web-1", service="web", tags=["v1"])}
 
 
 def _api():
@@ -63,7 +59,7 @@ def _api():
     api.register_node("srv1")
     host = Host(api.server.reactor, api.server.clock, api.server.rng)
     services: Any = OneService()
-    api.agent.events = UserEvents(host, api.agent.config, services)
+    api.agent.events = lone_events(host, api.agent.config, services)
     return api
 
 

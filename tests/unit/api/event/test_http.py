@@ -1,23 +1,20 @@
 """The paths of user events, where the recorded calls do not reach."""
 
 import random
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from consultwist.agent.user_events import UserEvents
 from consultwist.api.event.http import EventRoutes
 from consultwist.host import Host
+from consultwist.testing.events import OwnPool
 from consultwist.testing.local_api import LocalAPI
 
 
 @pytest.fixture
 def api():
     made = LocalAPI([], [], [EventRoutes()])
-    services: Any = SimpleNamespace(services=dict)
     host = Host(made.server.reactor, made.server.clock, random.Random(1))
-    made.agent.events = UserEvents(host, made.agent.config, services)
+    made.agent.events = OwnPool(host, made.agent.config).events
     return made
 
 

@@ -49,7 +49,7 @@ def world():
 
 def test_a_new_key_has_both_indexes_of_its_entry(world):
     """Create and modify index are that of the log entry; the row follows."""
-    assert world.do("set", "a", b"1", flags=7) is None
+    assert world.do("set", "a", b"1", flags=7) is True
     entry = world.get("a")
     assert (entry.value, entry.flags) == (b"1", 7)
     assert entry.create_index == entry.modify_index == world.replica.index
@@ -119,7 +119,7 @@ def test_compare_and_set_with_the_present_index_writes(world):
 def test_delete_leaves_a_tombstone(world):
     """The tombstone has the key and the index; both rows move."""
     world.do("set", "a", b"1")
-    assert world.do("delete", "a") is None
+    assert world.do("delete", "a") is True
     assert world.get("a") is None
     index = world.replica.index
     assert world.tombstones() == [("a", index)]

@@ -1,0 +1,1 @@
+"""The encryption keys of the gossip pools."""

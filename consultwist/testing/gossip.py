@@ -55,6 +55,8 @@ class SimMember:
         self.bytes = 0
         self.turns = 0
         self.is_up = False
+        #: How late this member takes what has arrived, at most; timers run on time.
+        self.lag_max_s = 0.0
         self._stalled_until = 0.0
         self._backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._armed_for: float | None = None
@@ -94,36 +96,51 @@ class SimMember:
         self.start()
 
     def stall(self, seconds: float) -> None:
-        """Do nothing for a while, like a starved process; then do it all."""
+        """Do nothing for a while, like a starved process; then do it all.
+
+        Timers come first and what has arrived meanwhile after them: the worst order,
+        since answers that were in time now come too late.
+        """
         self._stalled_until = self.now + seconds
         self.pool.clock.at(self._stalled_until, self._resume)
 
     def _resume(self) -> None:
-        if self.now < self._stalled_until:
+        if self.now < self._stalled_until or not self.is_up:
             return
         backlog, self._backlog = self._backlog, []
+        self._turn()
         for function, arguments in backlog:
-            if self.is_up:
-                function(*arguments)
-        if self.is_up:
-            self._turn()
+            function(*arguments)
 
     @property
     def now(self) -> float:
         """The virtual time."""
         return self.pool.clock.seconds()
 
-    def _is_stalled(self, function: Callable[..., None], *arguments: Any) -> bool:
-        if self.now >= self._stalled_until:
-            return False
-        if len(self._backlog) < _BACKLOG_MAX:
-            self._backlog.append((function, arguments))
-        return True
+    def _is_late(self, function: Callable[..., None], *arguments: Any) -> bool:
+        """Put off what has arrived if we stand still or lag behind."""
+        if self.now < self._stalled_until:
+            if len(self._backlog) < _BACKLOG_MAX:
+                self._backlog.append((function, arguments))
+            return True
+        if self.lag_max_s:
+            due = self.now + self.lag_max_s * self.pool.rng.random()
+            self.pool.clock.at(due, self._catch_up, function, arguments)
+            return True
+        return False
+
+    def _catch_up(
+        self, function: Callable[..., None], arguments: tuple[Any, ...]
+    ) -> None:
+        lag_s, self.lag_max_s = self.lag_max_s, 0.0
+        if self.is_up:
+            function(*arguments)
+        self.lag_max_s = lag_s
 
     # --- what a driver does -----------------------------------------------------
 
     def _packet(self, data: bytes, source: Address) -> None:
-        if not self._is_stalled(self._packet, data, source):
+        if not self._is_late(self._packet, data, source):
             self.core.receive_packet(data, source, self.now)
             self.flush()
 
@@ -169,12 +186,12 @@ class SimMember:
             network.later(target._accept, stream, action.data)
 
     def _failed(self, number: int) -> None:
-        if self.is_up and not self._is_stalled(self._failed, number):
+        if self.is_up and not self._is_late(self._failed, number):
             self.core.stream_failed(number, "i/o timeout", self.now)
             self.flush()
 
     def _accept(self, stream: _Stream, data: bytes) -> None:
-        if not self.is_up or self._is_stalled(self._accept, stream, data):
+        if not self.is_up or self._is_late(self._accept, stream, data):
             return
         try:
             request = self._read(data, is_dialing=False)
@@ -194,7 +211,7 @@ class SimMember:
         self.pool.network.later(stream.caller._answered, stream, action.data)
 
     def _answered(self, stream: _Stream, data: bytes) -> None:
-        if not self.is_up or self._is_stalled(self._answered, stream, data):
+        if not self.is_up or self._is_late(self._answered, stream, data):
             return
         if self.now > stream.ends_at:
             self._failed(stream.number)

@@ -27,6 +27,9 @@ _ZERO = 1e-6
 #: Serf's maxRTT: a longer round trip says nothing about the network.
 _RTT_MAX_S = 10.0
 
+#: Farther than any network; a hostile coordinate may be at the end of the scale.
+_FAR_S = 1e9
+
 #: The first byte of an ack's payload.
 _PING_VERSION = b"\x01"
 
@@ -82,7 +85,8 @@ def distance_s(a: Coordinate, b: Coordinate) -> float:
         raise WireError("coordinate dimensions aren't compatible")
     raw = _raw_distance(a, b)
     adjusted = raw + a.adjustment + b.adjustment
-    return int((adjusted if adjusted > 0 else raw) * 1e9) / 1e9
+    seconds = adjusted if adjusted > 0 else raw
+    return int(seconds * 1e9) / 1e9 if abs(seconds) < _FAR_S else seconds
 
 
 def _raw_distance(a: Coordinate, b: Coordinate) -> float:

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from consultwist.agent.user_events import EVENTS_MAX
+from consultwist.agent.user_events import EVENTS_MAX, UserEvents
 from consultwist.errors import ConsultwistError, WireError
 from consultwist.host import Host
 from consultwist.structs.catalog import NodeService

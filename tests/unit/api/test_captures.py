@@ -21,7 +21,7 @@ from consultwist.api.txn.table import TxnTable
 from consultwist.host import Host
 from consultwist.structs.catalog import NodeService
 from consultwist.testing.captures import Replay, load_captures
-from consultwist.testing.events import lone_events
+from consultwist.testing.events import OwnPool
 from consultwist.testing.http import HTTPSettings
 from consultwist.testing.local_api import LocalAPI
 
@@ -58,8 +58,7 @@ def _api():
     api = LocalAPI(tables, endpoints, routes, HTTPSettings(node_name="srv1"))
     api.register_node("srv1")
     host = Host(api.server.reactor, api.server.clock, api.server.rng)
-    services: Any = OneService()
-    api.agent.events = lone_events(host, api.agent.config, services)
+    api.agent.events = OwnPool(host, api.agent.config, SERVICES).events
     return api
 
 

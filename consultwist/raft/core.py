@@ -411,11 +411,14 @@ class Raft:
 
         Its index lies above the whole log, so every follower will be sent it.
         """
-        self._leader()
+        before = self._leader()
+        before.end_transfer("a snapshot was restored")
         self._state.reset(SnapshotPoint(basis.index, basis.term))
         self._state.use_snapshot(basis.configuration, basis.configuration_index)
         self._state.calls.clear()
-        self._role = Leader(self._state, now)
+        self._role = role = Leader(self._state, now)
+        for request in before.unverified:
+            role.verify(request, now)
 
     def _change(
         self, alter: Callable[[Configuration], Configuration], now: float

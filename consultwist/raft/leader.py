@@ -272,6 +272,11 @@ class Leader:
             self._verifying.append(request)
             self._begin_round(now)
 
+    @property
+    def unverified(self) -> list[int]:
+        """The requests for verification that are not answered yet."""
+        return self._verifying + self._verifying_next
+
     def _begin_round(self, now: float) -> None:
         self._round += 1
         for peer in self._voting_peers():

@@ -4,6 +4,7 @@ import json
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgpack
 from twisted.internet import reactor  # noqa: TID251 - a program of its own
@@ -124,7 +125,8 @@ node = RaftNode(
 )
 node.observe_leadership(lead, lambda: tell(role="follower"))
 interface, port = address.split(":")
-reactor.listenTCP(int(port), ServerFactory.forProtocol(Accepted), interface=interface)
+factory: Any = ServerFactory.forProtocol(Accepted)
+reactor.listenTCP(int(port), factory, interface=interface)
 reactor.callWhenRunning(node.startService)
 reactor.callWhenRunning(tell, role="started")
 reactor.run()

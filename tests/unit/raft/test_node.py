@@ -21,6 +21,7 @@ from consultwist.errors import (
     RaftBusy,
     RaftError,
     RaftShutdown,
+    StorageError,
     WireError,
 )
 from consultwist.interfaces import IRaftFSM
@@ -387,6 +388,26 @@ def test_a_failing_disk_stops_the_server(
     assert failures[0].check(OSError)
 
 
+def test_an_entry_that_cannot_be_read_back_stops_the_server() -> None:
+    """A server whose disk lost what was durable must not go on."""
+    first = Lone().boot()
+    for number in range(5):
+        first.node.propose(b"%d" % number)
+    first.pass_time()
+    first.node.stopService()
+    again = Lone(first.storage.disk)
+    recovered = again.storage.open()
+    del again.storage.disk.entries[4]
+    again.storage.open = lambda: recovered  # type: ignore[method-assign]  # the damage comes after the start
+    failures: list[Any] = []
+    again.node.observe_failure(failures.append)
+    again.node.startService()
+    with pytest.raises(StorageError, match="entry 4"):
+        again.pass_time()
+    assert failures[0].check(StorageError)
+    assert not again.node.is_leader
+
+
 def test_the_statistics_are_those_of_consul_info(lone: Lone) -> None:
     """All texts, by the names that Consul shows."""
     stats = lone.node.stats()
@@ -595,6 +616,35 @@ def test_servers_are_added_promoted_and_removed(cluster: RaftCluster) -> None:
     members = cluster.elect().running.configuration.servers
     assert len(members) == 3
     assert leader.server.id not in [server.id for server in members]
+
+
+def test_a_snapshot_that_a_follower_refuses_is_sent_again(
+    cluster: RaftCluster,
+) -> None:
+    """Its old state stays until one is taken."""
+    leader, behind = cluster.elect(), follower_of(cluster)
+    cluster.run(0.2)
+    cluster.network.partition([behind.server.address])
+    for number in range(5):
+        cluster.commit(b"%d" % number)
+    # By default all of these few entries would be kept.
+    leader.running.core.state.settings = RaftSettings(trailing_logs=0)
+    cluster.run(0.2)
+    leader.running.take_snapshot()
+    refusals: list[int] = []
+    restore = behind.fsm.restore
+
+    def refuse_once(chunks: Iterable[bytes]) -> None:
+        if not refusals:
+            refusals.append(1)
+            raise WireError("snapshot: bad")
+        restore(chunks)
+
+    behind.fsm.restore = refuse_once  # type: ignore[method-assign]  # for this test
+    cluster.network.heal()
+    cluster.settle()
+    assert refusals
+    assert behind.fsm.applied == leader.fsm.applied
 
 
 def test_a_users_snapshot_reaches_the_followers(cluster: RaftCluster) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from consultwist.gossip.consul import parse_server
 from consultwist.gossip.serf.members import PoolMember
-from consultwist.testing.gossip_process import OurMember
+from consultwist.testing.gossip_members import OurMember
 from consultwist.testing.processes import AgentProcess, find_consul, wait_until
 from consultwist.wire import msgpack
 

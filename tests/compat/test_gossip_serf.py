@@ -1,11 +1,12 @@
 """Our gossip members in one pool with stock Serf agents."""
 
 import base64
+import signal
 import time
 
 import pytest
 
-from consultwist.testing.gossip_process import OurMember, SerfAgent, find_serf
+from consultwist.testing.gossip_members import OurMember, SerfAgent, find_serf
 from consultwist.testing.processes import wait_until
 
 pytestmark = [
@@ -88,14 +89,58 @@ def test_a_killed_member_is_seen_failed_on_both_sides(tmp_path):
         s2.wait_status("us2", "alive")
         us2.kill()
         s2.kill()
+        killed_at = time.monotonic()  # noqa: TID251 - real time
         s1.wait_status("us2", "failed")
         us1.wait_status("us2", FAILED)
+        # A suspicion in so small a pool lasts four seconds at least; before it a probe.
+        assert 4 < time.monotonic() - killed_at < 25  # noqa: TID251
         us1.wait_status("s2", FAILED)
         us2.restart()
         us2.call("join", addresses=[us1.address])
         s1.wait_status("us2", "alive")
         # The new life has jumped over the incarnation under which it was dead.
         assert us2.call("stats")["incarnation"] > 1
+
+
+def test_a_member_that_stood_still_refutes_its_suspicion(tmp_path):
+    """Stopped for three seconds, a member is suspect, and alive when it goes on."""
+    with (
+        SerfAgent(tmp_path, "s1") as s1,
+        ours(tmp_path, "us1") as us1,
+        ours(tmp_path, "us2") as us2,
+    ):
+        for member in (us1, us2):
+            member.call("join", addresses=[s1.address])
+        s1.wait_status("us2", "alive")
+        for stopped in (us2.process, s1.process):
+            stopped.send_signal(signal.SIGSTOP)
+            time.sleep(3.5)
+            stopped.send_signal(signal.SIGCONT)
+            time.sleep(2)
+        assert "Suspect us2 has failed" in s1.log()
+        assert us2.call("stats")["incarnation"] > 1
+        time.sleep(4)
+        assert s1.status("us2") == "alive"
+        us1.wait_status("s1", ALIVE)
+        assert not [e for e in us1.events if e["event"] == "member-failed"]
+
+
+def test_members_meet_over_ipv6(tmp_path):
+    """Packets and streams over IPv6, both ways."""
+    with (
+        SerfAgent(tmp_path, "s1", "-bind=[::1]:7946") as s1,
+        ours(tmp_path, "us1", bind_host="::1", bind_port=7947) as us1,
+        ours(tmp_path, "us2", bind_host="::1", bind_port=7948) as us2,
+    ):
+        us1.call("join", addresses=["[::1]:7946"])
+        assert "Successfully joined" in s1.command("join", "[::1]:7948")
+        us2.wait_status("us1", ALIVE)
+        s1.wait_status("us2", "alive")
+        time.sleep(4)
+        got = us1.call("query", name="load", wants_ack=True, timeout_s=2.0)
+        assert set(got["acks"]) == {"s1", "us1", "us2"}
+        assert s1.members()["us1"]["addr"] == "[::1]:7947"
+        assert us1.call("stats")["dropped"] == {}
 
 
 def test_user_events_travel_both_ways(tmp_path):

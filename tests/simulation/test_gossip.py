@@ -293,6 +293,36 @@ class Invariants:
         return old.is_gone and now - old.changed_at > CONSUL_LAN.gossip_to_the_dead_s
 
 
+def test_replayed_packets_change_nothing():
+    """An eavesdropper that sends everything again brings nobody back."""
+    pool = SimPool(15)
+    recorded = []
+    original = pool.network.send
+
+    def record(data, source, target):
+        recorded.append((data, source))
+        original(data, source, target)
+
+    pool.network.send = record
+    pool.grow(20, keys=(KEY,))
+    pool.run(20)
+    for number in (3, 4):
+        pool.members[number].core.leave(pool.clock.seconds())
+        pool.members[number].flush()
+    pool.members[5].crash()
+    pool.run(40)
+    pool.network.send = original
+    target = pool.members[0]
+    before = target.statuses()
+    delivered = pool.counts["UserEventReceived"]
+    for data, source in recorded:
+        target._packet(data, source)
+    pool.run(5)
+    assert target.statuses() == before
+    assert pool.counts["UserEventReceived"] == delivered
+    assert len(target.core.memberlist.table) <= 20
+
+
 def test_the_same_seed_gives_the_same_run():
     """A failure can be run again: nothing but the seed decides."""
 

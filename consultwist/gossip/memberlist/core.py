@@ -182,6 +182,9 @@ class Memberlist:
     def update_meta(self, meta: bytes, now: float) -> None:
         """Tell the pool something else about ourselves."""
         number = self.table.raise_incarnation(0)
+        if not number:
+            self.counters["gossip: no incarnation is left"] += 1
+            return
         self._claims.announce(now, meta=meta, incarnation=number)
         self._outbox.add(MemberChanged(Change.UPDATED, self.table.me))
 

@@ -1,6 +1,7 @@
 """GossipNode: pools as services, over simulated hosts and real files."""
 
 import base64
+import itertools
 import json
 import random
 import stat
@@ -247,6 +248,26 @@ def test_a_plain_pool_answers_key_operations_with_an_error():
         found = result_of(done)
         assert found.errors == 2
         assert text in found.messages["n2"]
+
+
+def test_encryption_is_rolled_into_a_running_pool():
+    """Keys first, then sending, then insisting: the pool holds at every step."""
+    world = World()
+    steps = [
+        {},
+        {"keys": (KEY,), "verify_incoming": False, "verify_outgoing": False},
+        {"keys": (KEY,), "verify_incoming": False},
+        {"keys": (KEY,)},
+    ]
+    for older, newer in itertools.pairwise(steps):
+        one, other = world.node(**older), world.node(**newer)
+        joining = other.join([one.config.bind_host])
+        world.run(40)
+        assert result_of(joining) == 1
+        for node in (one, other):
+            alive = [m.name for m in node.members() if m.is_alive]
+            assert len(alive) == 2
+            assert node.counters == {}
 
 
 def test_a_broken_keyring_file_stops_the_start(tmp_path):

@@ -14,10 +14,12 @@ method without a rule cannot be declared. Before `run`, a server has forwarded t
 request where that was due and checked the rule (`server/forwarding.py`).
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from consultwist.acl.authorizer import Authorizer, Rule
@@ -95,10 +97,17 @@ class Endpoint:
                     name=f"{self.service or self.name}.{declaration.name}",
                     request=declaration.request,
                     acl=declaration.acl,
-                    run=getattr(self, attribute),
+                    run=_waitable(getattr(self, attribute)),
                     local=declaration.local,
                     write=declaration.write,
                 )
+
+
+def _waitable(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method whose coroutine, if it is one, comes as a Deferred."""
+    if not inspect.iscoroutinefunction(run):
+        return run
+    return lambda call, request: Deferred.fromCoroutine(run(call, request))
 
 
 class Call:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 import uuid
+from functools import partial
 
 import pytest
 
@@ -79,6 +80,18 @@ def serf_health(agent, name):
     return next((c["Status"] for c in checks if c["CheckID"] == "serfHealth"), None)
 
 
+def is_passing(agent, name):
+    return serf_health(agent, name) == "passing"
+
+
+def sees_all(agent):
+    return list(statuses(agent).values()) == [ALIVE] * 10
+
+
+def knows_all(member):
+    return len(member.call("members")) == 10
+
+
 def test_consul_takes_our_members_for_client_agents(tmp_path):
     """Joined from either side, they are listed alive and pass their health check."""
     with consul(tmp_path, "c1") as c1, ours(tmp_path, "us1") as us1:
@@ -87,7 +100,7 @@ def test_consul_takes_our_members_for_client_agents(tmp_path):
             assert c1.http("PUT", f"/v1/agent/join/{us2.host}").status == 200
             for member in (us1, us2):
                 wait_status(c1, member.name, ALIVE)
-                wait_until(lambda m=member: serf_health(c1, m.name) == "passing")
+                wait_until(partial(is_passing, c1, member.name))
                 member.wait_status("c1", ALIVE)
             server = us1.call("members")["c1"]
             found = parse_server(
@@ -201,9 +214,9 @@ def test_a_mixed_pool_of_servers_and_clients_stays_calm(tmp_path):
         for member in members:
             member.call("join", addresses=[lan(first)])
         for agent in agents:
-            wait_until(lambda a=agent: list(statuses(a).values()) == [ALIVE] * 10)
+            wait_until(partial(sees_all, agent))
         for member in members:
-            wait_until(lambda m=member: len(m.call("members")) == 10)
+            wait_until(partial(knows_all, member))
         time.sleep(CALM_S)
         for agent in agents:
             assert list(statuses(agent).values()) == [ALIVE] * 10

@@ -106,7 +106,7 @@ def test_a_graceful_leave_is_never_a_failure():
 def test_user_events_reach_everybody_once():
     """Ten events at a time: all are delivered, none twice."""
     pool = settled(8, 100)
-    heard = {}
+    heard: dict[tuple[str, str], int] = {}
 
     def listen(member, action):
         if isinstance(action, UserEventReceived):
@@ -178,7 +178,7 @@ def test_one_slow_member_harms_itself_more_than_others():
     """Lifeguard: a starved member does not bring the healthy ones down."""
     pool = settled(12, 50)
     slow = pool.members[0]
-    false_positives = []
+    false_positives: list[str] = []
 
     def listen(_member, action):
         if getattr(action, "kind", None) is MemberEventKind.FAILED:
@@ -201,7 +201,7 @@ def test_invariants_hold_under_random_faults(seed):
     pool = settled(seed, 24)
     chaos = random.Random(seed)
     watch = Invariants(pool)
-    left = set()
+    left: set[str] = set()
     for _ in range(60):
         disturb(pool, chaos, left)
         for _ in range(chaos.randrange(2, 20)):
@@ -303,7 +303,7 @@ def test_replayed_packets_change_nothing():
         recorded.append((data, source))
         original(data, source, target)
 
-    pool.network.send = record
+    pool.network.send = record  # type: ignore[method-assign]  # an eavesdropper
     pool.grow(20, keys=(KEY,))
     pool.run(20)
     for number in (3, 4):
@@ -311,7 +311,7 @@ def test_replayed_packets_change_nothing():
         pool.members[number].flush()
     pool.members[5].crash()
     pool.run(40)
-    pool.network.send = original
+    pool.network.send = original  # type: ignore[method-assign]  # gone again
     target = pool.members[0]
     before = target.statuses()
     delivered = pool.counts["UserEventReceived"]
@@ -362,7 +362,7 @@ def test_lifeguard_saves_the_healthy_from_the_slow():
         pool.populate(50)
         slow = pool.members[:3]
         names = {member.name for member in slow}
-        found = set()
+        found: set[str] = set()
 
         def listen(_, action, found=found, names=names):
             if getattr(action, "kind", None) is MemberEventKind.FAILED:

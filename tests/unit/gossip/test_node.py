@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import stat
+from typing import Any
 
 import attrs
 import pytest
@@ -48,7 +49,7 @@ class World:
         host = host or f"10.0.0.{self.count}"
         machine = self.network.hosts.get(host) or SimHost(self.network, host)
         given = PoolConfig(name=name or f"n{self.count}", bind_host=host)
-        node = GossipNode(
+        node: Any = GossipNode(
             machine,
             self.clock,
             random.Random(self.count),
@@ -253,7 +254,7 @@ def test_a_plain_pool_answers_key_operations_with_an_error():
 def test_encryption_is_rolled_into_a_running_pool():
     """Keys first, then sending, then insisting: the pool holds at every step."""
     world = World()
-    steps = [
+    steps: list[dict[str, Any]] = [
         {},
         {"keys": (KEY,), "verify_incoming": False, "verify_outgoing": False},
         {"keys": (KEY,), "verify_incoming": False},
@@ -368,6 +369,7 @@ class Attacker(Protocol):
         self.is_closed = False
 
     def connectionMade(self):
+        assert self.transport is not None
         self.transport.write(self.data)
 
     def dataReceived(self, data):
@@ -488,9 +490,14 @@ def test_a_calm_pool_costs_one_timer_a_second():
     world = World()
     nodes = world.pool(2)
     world.run(60)
-    turns = []
+    turns: list[float] = []
     original = nodes[0].serf.handle_timer
-    nodes[0].serf.handle_timer = lambda now: (turns.append(now), original(now))
+
+    def counted(now):
+        turns.append(now)
+        original(now)
+
+    nodes[0].serf.handle_timer = counted
     before = world.network.packets_sent
     world.run(100)
     assert len(turns) <= 106

@@ -1,6 +1,7 @@
 """One Memberlist, fed by hand: what it believes, what it sends, when."""
 
 import random
+from typing import Any
 
 import attrs
 import pytest
@@ -31,7 +32,7 @@ VSN = bytes((1, 5, 2, 2, 5, 4))
 SOURCE = ("10.0.0.9", 8301)
 TIMINGS = attrs.evolve(LAN, dead_reclaim_s=30.0)
 
-KINDS = {
+KINDS: dict[int, type[Any]] = {
     messages.PING: Ping,
     messages.INDIRECT_PING: IndirectPing,
     messages.ACK: Ack,
@@ -101,6 +102,11 @@ class World:
         member = self.core.table.get(name)
         return None if member is None else State(member.state)
 
+    def member(self, name):
+        member = self.core.table.get(name)
+        assert member is not None
+        return member
+
     def of(self, kind):
         return [action for action in self.actions if isinstance(action, kind)]
 
@@ -156,7 +162,7 @@ def test_only_a_higher_incarnation_is_news():
     world.forget()
     for incarnation in (5, 4):
         world.alive("a", 2, incarnation=incarnation, meta=b"new")
-    assert world.core.table.get("a").meta == b""
+    assert world.member("a").meta == b""
     assert "a" not in [body.node for body, _ in world.sent(messages.ALIVE)]
     world.alive("a", 2, incarnation=6, meta=b"new")
     assert world.changes() == [("updated", "a")]
@@ -168,7 +174,7 @@ def test_a_mapped_address_is_the_same_address():
     world.alive("a", 2)
     world.alive("a", 2, incarnation=2, addr=bytes(10) + b"\xff\xff" + ip(2))
     assert not world.of(ml.NameConflict)
-    assert world.core.table.get("a").ip == ip(2)
+    assert world.member("a").ip == ip(2)
 
 
 def test_a_name_belongs_to_its_address_until_its_member_is_gone():
@@ -183,11 +189,11 @@ def test_a_name_belongs_to_its_address_until_its_member_is_gone():
     assert world.state("a") is State.DEAD
     world.now += 31
     world.alive("a", 3, incarnation=1)
-    assert (world.state("a"), world.core.table.get("a").ip) == (State.ALIVE, ip(3))
+    assert (world.state("a"), world.member("a").ip) == (State.ALIVE, ip(3))
     world.dead("a", source="a")
     assert world.state("a") is State.LEFT
     world.alive("a", 4, incarnation=1)
-    assert world.core.table.get("a").ip == ip(4)
+    assert world.member("a").ip == ip(4)
 
 
 def test_a_suspicion_ends_in_death_after_its_timeout():
@@ -593,7 +599,7 @@ def test_a_quiet_pool_wakes_nobody_for_gossip():
     world.forget()
     turns = 0
     end = world.now + 20
-    while (due := world.schedule.next_due()) <= end:
+    while (due := world.schedule.next_due()) is not None and due <= end:
         world.now = due
         world.schedule.run(due)
         turns += 1

@@ -1,6 +1,7 @@
 """Streams: one message, whatever the cutting, and bounds for the hostile ones."""
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,8 @@ def codec(*keys, **options):
 
 
 def member(name, **fields):
-    given = {"ip": b"\x7f\0\0\1", "port": 8301, "vsn": VSN, "state": 0}
+    given: dict[str, Any] = {"ip": b"\x7f\0\0\1", "port": 8301, "vsn": VSN}
+    given["state"] = 0
     return Member(name=name, **(given | fields))
 
 
@@ -178,6 +180,7 @@ def test_a_compressed_stream_is_inflated_once():
     assert inflate(message) == Ping(seq_no=9)
     for inner in (pack(ping), ping[:-3]):
         message = StreamReader(codec(), is_dialing=False).feed(pack(inner))
+        assert isinstance(message, Compressed)
         with pytest.raises(WireError):
             inflate(message)
 

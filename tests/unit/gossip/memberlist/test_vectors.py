@@ -88,7 +88,7 @@ def assert_fields(raw: dict[str, Any], described: dict[str, Any]) -> None:
         assert (found or None) == (wanted or None), name
 
 
-KINDS = {
+KINDS: dict[str, tuple[int, type[Any]]] = {
     "ping": (messages.PING, Ping),
     "indirectPing": (messages.INDIRECT_PING, IndirectPing),
     "ackResp": (messages.ACK, Ack),
@@ -98,7 +98,7 @@ KINDS = {
     "dead": (messages.DEAD, Dead),
     "err": (messages.ERROR, ErrorAnswer),
 }
-SERF_KINDS = {
+SERF_KINDS: dict[str, tuple[int, type[Any]]] = {
     "leave": (serf.LEAVE, serf.LeaveIntent),
     "join": (serf.JOIN, serf.JoinIntent),
     "userEvent": (serf.USER_EVENT, serf.UserEvent),

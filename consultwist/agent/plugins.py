@@ -50,6 +50,7 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
         (
             "catalog-follows-members",
             "coordinate-batches",
+            "leader-announcement",
             "session-expiry",
             "tombstone-collection",
         )

@@ -1,6 +1,7 @@
 """User events."""
 
 from consultwist.api.event.http import EventRoutes
+from consultwist.api.event.leader import LeaderAnnouncement
 from consultwist.api.event.rpc import Events
 
-endpoint, routes = Events(), EventRoutes()
+announcement, endpoint, routes = LeaderAnnouncement(), Events(), EventRoutes()

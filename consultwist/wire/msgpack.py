@@ -67,6 +67,8 @@ class StreamUnpacker:
             raw=True, strict_map_key=False, max_buffer_size=size_max, max_ext_len=0
         )
         self._fed = 0
+        #: Up to where values are complete; the unpacker's own place may be inside one.
+        self._complete = 0
 
     def feed(self, data: bytes) -> None:
         """Append bytes from the stream."""
@@ -83,12 +85,13 @@ class StreamUnpacker:
         is complete.
         """
         raw: bytes = self._unpacker.read_bytes(count)
+        self._complete = int(self._unpacker.tell())
         return raw
 
     @property
     def pending(self) -> int:
         """Tell how many bytes were fed that are not part of a complete value."""
-        return self._fed - int(self._unpacker.tell())
+        return self._fed - self._complete
 
     def __iter__(self) -> Iterator[Any]:
         """Yield every value that is complete by now."""
@@ -99,6 +102,7 @@ class StreamUnpacker:
                 return
             except Exception as error:
                 raise WireError(f"msgpack: {error}") from error
+            self._complete = int(self._unpacker.tell())
             yield value
 
 

@@ -1,18 +1,13 @@
-"""The log in Consul's form: names, levels and lines that its users' tools know."""
+"""Where the log goes: standard output, files, the system's log."""
 
-import json
 import sys
 import syslog
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TextIO
 
 from twisted.logger import (
     ILogObserver,
     LogEvent,
-    LogLevel,
-    eventAsText,
-    formatEvent,
     globalLogBeginner,
     globalLogPublisher,
 )
@@ -21,43 +16,14 @@ from zope.interface import implementer
 from consultwist.config.runtime import LoggingConfig
 from consultwist.errors import ConfigError
 from consultwist.tap.log_file import RotatingLogFile
-
-#: Twisted's levels by weight, under Consul's names. Trace is what Twisted itself says.
-TRACE, DEBUG, INFO, WARN, ERROR = range(5)
-_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
-_WEIGHTS = {
-    LogLevel.debug: DEBUG,
-    LogLevel.info: INFO,
-    LogLevel.warn: WARN,
-    LogLevel.error: ERROR,
-    LogLevel.critical: ERROR,
-}
-_THRESHOLDS = {
-    "trace": TRACE,
-    "debug": DEBUG,
-    "info": INFO,
-    "warn": WARN,
-    "err": ERROR,
-    "error": ERROR,
-}
-
-#: How the names of Twisted's own loggers begin.
-_TWISTED = ("twisted", "log_legacy")
-
-#: Our packages under the names that Consul's parts have in its log.
-_PARTS = {
-    "agent": "agent",
-    "agent.anti_entropy": "agent.anti_entropy",
-    "api": "agent.http",
-    "checks": "agent",
-    "dns": "agent.dns",
-    "gossip": "agent.serf",
-    "http": "agent.http",
-    "raft": "agent.server.raft",
-    "server": "agent.server",
-    "tap": "agent",
-    "telemetry": "agent.telemetry",
-}
+from consultwist.telemetry.log_lines import (
+    format_json,
+    format_line,
+    message,
+    origin,
+    threshold,
+    weight,
+)
 
 _SYSLOG_LEVELS = (
     syslog.LOG_DEBUG,
@@ -66,56 +32,6 @@ _SYSLOG_LEVELS = (
     syslog.LOG_WARNING,
     syslog.LOG_ERR,
 )
-
-
-def weight(event: LogEvent) -> int:
-    """Return how important an event is, from `TRACE` to `ERROR`."""
-    found = _WEIGHTS.get(event.get("log_level"), INFO)
-    if found <= INFO and event.get("log_namespace", "").startswith(_TWISTED):
-        return TRACE
-    return found
-
-
-def part_name(namespace: str) -> str:
-    """Return the name of the part of the agent that a logger belongs to."""
-    words = namespace.split(".")
-    if words[0] != "consultwist" or len(words) == 1:
-        return namespace
-    module = ".".join(words[1:3])
-    return _PARTS.get(module) or _PARTS.get(words[1]) or f"agent.{words[1]}"
-
-
-def format_line(event: LogEvent) -> str:
-    """Return an event as a line of text, without its end."""
-    name = f"[{_NAMES[weight(event)]}]"
-    return f"{_stamp(event)} {name:<7} {_origin(event)}: {_message(event)}"
-
-
-def format_json(event: LogEvent) -> str:
-    """Return an event as a JSON object on one line, as ``-log-json`` asks."""
-    return json.dumps(
-        {
-            "@level": _NAMES[weight(event)].lower(),
-            "@message": _message(event),
-            "@module": _origin(event),
-            "@timestamp": _stamp(event),
-        }
-    )
-
-
-def _origin(event: LogEvent) -> str:
-    return part_name(event.get("log_namespace", "agent"))
-
-
-def _message(event: LogEvent) -> str:
-    if "log_failure" in event:
-        return eventAsText(event, includeTimestamp=False, includeSystem=False)
-    return formatEvent(event)
-
-
-def _stamp(event: LogEvent) -> str:
-    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 @implementer(ILogObserver)
@@ -163,13 +79,8 @@ class SyslogObserver:
         """Send an event, if it is important enough."""
         level = weight(event)
         if level >= self.threshold:
-            line = f"{_origin(event)}: {_message(event)}".replace("\0", "")
+            line = f"{origin(event)}: {message(event)}".replace("\0", "")
             syslog.syslog(_SYSLOG_LEVELS[level], line)
-
-
-def threshold(level: str) -> int:
-    """Return the weight from which on a log level wants events."""
-    return _THRESHOLDS.get(level.lower(), INFO)
 
 
 class AgentLog:

@@ -1,81 +1,105 @@
-"""Log events as lines, in the two forms that Consul writes.
+"""Log events as lines, with the names, levels and forms that Consul's users know.
 
 Text: ``2026-11-24T10:00:00.000Z [INFO]  agent.http: message``. JSON: an object a line
 with ``@level``, ``@message``, ``@module`` and ``@timestamp``.
 """
 
-import datetime as dt
-from typing import Final
+import json
+from datetime import UTC, datetime
 
-from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.logger import LogEvent, LogLevel, eventAsText, formatEvent
 
-from consultwist.wire import json
-
-_PACKAGE: Final = "consultwist."
-
-#: Consul's names of levels, most talkative first. Twisted has no trace: what is only
-#: for tracing is a debug event behind a flag.
-LEVELS: Final = {
-    "trace": LogLevel.debug,
-    "debug": LogLevel.debug,
-    "info": LogLevel.info,
-    "warn": LogLevel.warn,
-    "err": LogLevel.error,
+#: Twisted's levels by weight, under Consul's names. Trace is what Twisted itself says.
+TRACE, DEBUG, INFO, WARN, ERROR = range(5)
+_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
+_WEIGHTS = {
+    LogLevel.debug: DEBUG,
+    LogLevel.info: INFO,
+    LogLevel.warn: WARN,
+    LogLevel.error: ERROR,
+    LogLevel.critical: ERROR,
 }
-_NAMES: Final = {
-    LogLevel.debug: "debug",
-    LogLevel.info: "info",
-    LogLevel.warn: "warn",
-    LogLevel.error: "error",
-    LogLevel.critical: "error",
+#: Levels as users write them.
+THRESHOLDS = {
+    "trace": TRACE,
+    "debug": DEBUG,
+    "info": INFO,
+    "warn": WARN,
+    "err": ERROR,
+    "error": ERROR,
 }
-#: The column behind the level is padded so that modules line up.
-_LEVEL_WIDTH: Final = 8
+
+#: How the names of Twisted's own loggers begin.
+_TWISTED = ("twisted", "log_legacy")
+
+#: Our packages under the names that Consul's parts have in its log.
+_PARTS = {
+    "agent": "agent",
+    "agent.anti_entropy": "agent.anti_entropy",
+    "api": "agent.http",
+    "checks": "agent",
+    "dns": "agent.dns",
+    "gossip": "agent.serf",
+    "http": "agent.http",
+    "raft": "agent.server.raft",
+    "server": "agent.server",
+    "tap": "agent",
+    "telemetry": "agent.telemetry",
+}
 
 
-def module_name(event: LogEvent) -> str:
-    """Return where an event comes from, in Consul's manner: ``agent.http``."""
-    name = str(event.get("log_namespace") or "").removeprefix(_PACKAGE)
-    return name if name.partition(".")[0] == "agent" else f"agent.{name}"
+def weight(event: LogEvent) -> int:
+    """Return how important an event is, from `TRACE` to `ERROR`."""
+    found = _WEIGHTS.get(event.get("log_level"), INFO)
+    if found <= INFO and event.get("log_namespace", "").startswith(_TWISTED):
+        return TRACE
+    return found
+
+
+def part_name(namespace: str) -> str:
+    """Return the name of the part of the agent that a logger belongs to."""
+    words = namespace.split(".")
+    if words[0] != "consultwist" or len(words) == 1:
+        return namespace
+    module = ".".join(words[1:3])
+    return _PARTS.get(module) or _PARTS.get(words[1]) or f"agent.{words[1]}"
+
+
+def format_line(event: LogEvent) -> str:
+    """Return an event as a line of text, without its end."""
+    name = f"[{_NAMES[weight(event)]}]"
+    return f"{_stamp(event)} {name:<7} {origin(event)}: {message(event)}"
+
+
+def format_json(event: LogEvent) -> str:
+    """Return an event as a JSON object on one line, as ``-log-json`` asks."""
+    return json.dumps(
+        {
+            "@level": _NAMES[weight(event)].lower(),
+            "@message": message(event),
+            "@module": origin(event),
+            "@timestamp": _stamp(event),
+        }
+    )
+
+
+def origin(event: LogEvent) -> str:
+    """Return the part of the agent that an event comes from."""
+    return part_name(event.get("log_namespace", "agent"))
 
 
 def message(event: LogEvent) -> str:
     """Return the text of an event; a failure adds its traceback."""
-    text = formatEvent(event)
-    failure = event.get("log_failure")
-    if failure is not None:
-        text = f"{text}\n{failure.getTraceback()}" if text else failure.getTraceback()
-    return text
+    if "log_failure" in event:
+        return eventAsText(event, includeTimestamp=False, includeSystem=False)
+    return formatEvent(event)
 
 
-def text_line(event: LogEvent) -> str:
-    """Return an event as a line of text, with its newline; empty for no text."""
-    text = message(event)
-    if not text:
-        return ""
-    level = f"[{_NAMES[_level(event)].upper()}]"
-    return f"{_time(event)} {level:{_LEVEL_WIDTH}}{module_name(event)}: {text}\n"
+def _stamp(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def json_line(event: LogEvent) -> str:
-    """Return an event as a JSON object, with its newline; empty for no text."""
-    text = message(event)
-    if not text:
-        return ""
-    shape = {
-        "@level": _NAMES[_level(event)],
-        "@message": text,
-        "@module": module_name(event),
-        "@timestamp": _time(event),
-    }
-    return json.encode(shape).decode() + "\n"
-
-
-def _level(event: LogEvent) -> LogLevel:
-    level: LogLevel = event.get("log_level") or LogLevel.info
-    return level
-
-
-def _time(event: LogEvent) -> str:
-    when = dt.datetime.fromtimestamp(event.get("log_time") or 0.0, tz=dt.UTC)
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"
+def threshold(level: str) -> int:
+    """Return the weight from which on a log level wants events."""
+    return THRESHOLDS.get(level.lower(), INFO)

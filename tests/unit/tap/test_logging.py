@@ -1,25 +1,16 @@
-"""The log in Consul's form, and its files."""
+"""Where the log goes, and its files."""
 
 import io
-import json
 from typing import Any
 
 import pytest
 from twisted.logger import Logger, LogLevel
-from twisted.python.failure import Failure
 
 from consultwist.config.runtime import LoggingConfig
 from consultwist.errors import ConfigError
 from consultwist.tap.log_file import RotatingLogFile
-from consultwist.tap.logging import (
-    AgentLog,
-    LineObserver,
-    format_json,
-    format_line,
-    part_name,
-    threshold,
-    weight,
-)
+from consultwist.tap.logging import AgentLog, LineObserver
+from consultwist.telemetry.log_lines import threshold
 
 
 def event(level=LogLevel.info, namespace="consultwist.agent.agent", **fields):
@@ -31,56 +22,6 @@ def event(level=LogLevel.info, namespace="consultwist.agent.agent", **fields):
         "name": "a",
         **fields,
     }
-
-
-def test_line():
-    """Time in UTC with milliseconds, level, part, message."""
-    assert format_line(event()) == ("2026-11-24T10:00:00.123Z [INFO]  agent: joined a")
-    assert "[ERROR] agent.dns: " in format_line(
-        event(LogLevel.critical, "consultwist.dns.interface")
-    )
-
-
-def test_json():
-    """One object with hclog's names."""
-    assert json.loads(format_json(event(LogLevel.warn))) == {
-        "@level": "warn",
-        "@message": "joined a",
-        "@module": "agent",
-        "@timestamp": "2026-11-24T10:00:00.123Z",
-    }
-
-
-def test_failure_is_logged_with_its_traceback():
-    """A failure that was swallowed can be found."""
-    try:
-        raise ValueError("boom")
-    except ValueError:
-        line = format_line(event(LogLevel.critical, log_failure=Failure()))
-    assert "boom" in line
-    assert "Traceback" in line
-
-
-@pytest.mark.parametrize(
-    ("namespace", "name"),
-    [
-        ("consultwist.agent.anti_entropy", "agent.anti_entropy"),
-        ("consultwist.server.server", "agent.server"),
-        ("consultwist.raft.node", "agent.server.raft"),
-        ("consultwist.mesh.leaf", "agent.mesh"),
-        ("agent.auto_config", "agent.auto_config"),
-        ("twisted.web", "twisted.web"),
-    ],
-)
-def test_part_name(namespace, name):
-    """Parts have the names that Consul's log gives them."""
-    assert part_name(namespace) == name
-
-
-def test_what_twisted_says_is_trace():
-    """Factories that start are of no interest to users, errors are."""
-    assert weight(event(namespace="twisted.internet")) == threshold("trace")
-    assert weight(event(LogLevel.error, "twisted.internet")) == threshold("error")
 
 
 def test_level_filters_and_may_change():

@@ -68,7 +68,7 @@ class _Agent(HTTPAgent):
         super().__init__(settings)
         self._server = server
         self.reactor = server.reactor
-        self.clock = server.clock  # type: ignore[assignment]  # another test's clock
+        self.clock = server.clock
 
     def rpc(self, method: str, request: Any) -> Any:
         """Ask the server."""

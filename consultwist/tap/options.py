@@ -22,6 +22,7 @@ from consultwist.errors import ConfigError
 from consultwist.tap.build import prepare
 from consultwist.tap.logging import AgentLog
 from consultwist.tap.program import Program
+from consultwist.tap.reactor import install_reactor
 from consultwist.tap.run import make_program, use_monotonic_time
 
 
@@ -34,6 +35,7 @@ class AgentOptions(usage.Options):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Take the words after the command as the agent's flags."""
+        install_reactor()
         try:
             self.flags = AGENT_FLAGS.parse(options or [])
         except HelpRequested:

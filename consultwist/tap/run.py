@@ -15,6 +15,7 @@ from consultwist.errors import ConfigError
 from consultwist.tap.build import Prepared, build_agent_service, prepare
 from consultwist.tap.logging import AgentLog, announce
 from consultwist.tap.program import Program
+from consultwist.tap.reactor import install_reactor
 
 #: Objects that are made more than they are freed before the youngest are collected,
 #: and how many such collections go before one of the next older ones.
@@ -30,7 +31,8 @@ def run_agent(flags: ParsedFlags, stdout: TextIO, stderr: TextIO) -> int:
     except ConfigError as error:
         announce(f"==> {error}", stderr)
         return 1
-    from twisted.internet import reactor  # noqa: PLC0415 - installs it
+    install_reactor()
+    from twisted.internet import reactor  # noqa: PLC0415 - not before it is chosen
 
     use_monotonic_time(reactor)
     try:

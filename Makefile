@@ -24,8 +24,15 @@ $(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -c "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
 	touch $@
 
+# Both client libraries call their package "consul", so each gets a folder of its own.
+CLIENTS := py-consul python-consul
+
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[test]'
+	for client in $(CLIENTS); do \
+	  $(BIN)/pip install --quiet --upgrade --target $(VENV)/clients/$$client $$client \
+	    || exit 1; \
+	done
 	touch $@
 
 $(VENV)/installed-check: $(VENV)/installed-test

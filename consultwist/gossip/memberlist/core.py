@@ -210,12 +210,6 @@ class Memberlist:
         """Send a message of the layer above to one member, alone in its packet."""
         self._outbox.send_bare(address, message)
 
-    def forget(self, name: str) -> None:
-        """Remove a member that is gone from the table."""
-        known = self.table.get(name)
-        if known is not None and known.is_gone and name != self.table.name:
-            self.table.remove(name)
-
     def _new_stream(self) -> int:
         self._stream_count += 1
         return self._stream_count

@@ -234,18 +234,6 @@ class MemberTable:
             self._enlist(member.name)
         self._store(member)
 
-    def remove(self, name: str) -> None:
-        """Forget a member."""
-        member = self._members.pop(name, None)
-        if member is None:
-            return
-        if member.state == _LEFT:
-            self._left_count -= 1
-        at = self._order.index(name)
-        del self._order[at]
-        if at < self._next:
-            self._next -= 1
-
     def _store(self, member: Member) -> None:
         old = self._members.get(member.name)
         if old is not None and old.state == _LEFT:

@@ -621,3 +621,74 @@ def test_unknown_and_misplaced_messages_are_counted():
     for kind in (6, 10, 13, 14, 200):
         world.core.receive_packet(bytes((kind,)) + b"\x80", SOURCE, world.now)
     assert world.core.counters["gossip: unexpected message type"] == 5
+
+
+def test_exchanges_come_round_and_stop():
+    """Every half minute a random member is asked for everything, until we stop."""
+    world = World()
+    world.alive("a", 2)
+    world.core._prober.stop()
+    world.run(61)
+    (opened,) = world.of(ml.OpenStream)
+    world.core.stream_failed(opened.stream, "refused", world.now)
+    world.collect()
+    assert world.of(ml.ExchangeEnded) == [ml.ExchangeEnded(opened.stream, "refused")]
+    world.core.stop()
+    world.forget()
+    world.run(120)
+    assert not world.of(ml.OpenStream)
+
+
+def test_odd_answers_end_an_exchange_with_an_error():
+    """An error message or anything unexpected is a failure, in words."""
+    world = World()
+    for answer, text in (
+        (messages.ErrorAnswer(error="no"), "Remote error: no"),
+        (Ack(seq_no=1), "unexpected answer"),
+    ):
+        stream = world.core.exchange(SOURCE, join=True)
+        world.core.stream_answered(stream, answer, world.now)
+        world.collect()
+        assert world.of(ml.ExchangeEnded)[-1].error == text
+    # An answer to a stream that is long over is ignored.
+    world.core.stream_answered(stream, Ack(seq_no=1), world.now)
+
+
+def test_a_refused_merge_is_logged_and_forgotten():
+    """Who asks with versions that nobody understands gets an answer, no entry."""
+    world = World()
+    odd = NodeState(
+        name="a", addr=ip(2), port=1, incarnation=1, vsn=bytes((6, 7, 6, 2, 5, 4))
+    )
+    world.core.receive_request(1, PushPull(True, [odd], b""), SOURCE, world.now)
+    world.collect()
+    assert world.of(ml.AnswerStream)
+    (note,) = world.of(ml.Note)
+    assert note.level == "warn"
+    assert world.state("a") is None
+    assert world.core.counters["gossip: merge refused"] == 1
+
+
+def test_user_messages_come_by_packet_and_by_stream():
+    """Both ways lead to the layer above; ours go to one member, alone."""
+    world = World()
+    world.core.receive_packet(b"\x08one", SOURCE, world.now)
+    world.core.receive_request(1, UserData(b"two"), SOURCE, world.now)
+    world.collect()
+    assert [action.data for action in world.of(ml.UserMessage)] == [b"one", b"two"]
+    world.forget()
+    world.core.send_user(SOURCE, b"\x08three")
+    world.collect()
+    assert world.actions == [ml.SendPacket(b"\x08three", SOURCE)]
+
+
+def test_new_tags_are_announced_with_a_new_incarnation():
+    """The pool hears of them; at the end of the numbers nothing is said."""
+    world = World()
+    world.core.update_meta(b"new", world.now)
+    world.collect()
+    assert world.changes()[-1] == ("updated", "me")
+    assert (world.core.table.me.meta, world.core.table.me.incarnation) == (b"new", 2)
+    world.alive("me", 1, incarnation=0xFFFFFFFE)
+    world.core.update_meta(b"newer", world.now)
+    assert world.core.table.me.meta == b"new"

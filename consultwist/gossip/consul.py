@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from consultwist.gossip.address import format_address
 from consultwist.gossip.config import Admission
 from consultwist.gossip.serf.members import MemberStatus, PoolMember
 
@@ -60,6 +61,11 @@ class ServerTags:
     raft_version: int
     wan_join_port: int
     status: int
+
+    @property
+    def address(self) -> str:
+        """Where its RPC listens, as ``host:port``: its address in Raft."""
+        return format_address((self.host, self.port))
 
 
 def parse_build(text: str) -> tuple[int, int, int] | None:

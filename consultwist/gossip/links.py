@@ -202,7 +202,7 @@ class Links:
     def close(self, stream: Hashable) -> None:
         """Close a stream in either direction, without a word."""
         if isinstance(stream, GossipStream):
-            stream.abort()
+            stream.finish()
             return
         assert isinstance(stream, int)
         _, connector = self._dialed.pop(stream, (None, None))

@@ -2,32 +2,27 @@
 
 Every agent is in the LAN pool of its datacenter; servers are in the WAN pool as well,
 under the name ``node.datacenter``, and bring the other servers of their LAN along.
+
+Network segments divide the LAN: each has a pool of its own, on a port of its own. A
+client is in the pool of its segment alone, a server in all of them.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 
-import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from consultwist.agent.pool_settings import lan_config, segment_config, wan_config
 from consultwist.agent.retry_join import RetryJoin
-from consultwist.config.runtime import ListenAddress, RuntimeConfig
-from consultwist.errors import ConfigError, ConsultwistError
-from consultwist.gossip.config import CONSUL_LAN, CONSUL_SERF, CONSUL_WAN, PoolConfig
-from consultwist.gossip.consul import (
-    flood_targets,
-    lan_admission,
-    wan_admission,
-    wan_target,
-)
-from consultwist.gossip.memberlist.timings import Timings
+from consultwist.config.runtime import RuntimeConfig
+from consultwist.errors import ConsultwistError
+from consultwist.gossip.config import PoolConfig
+from consultwist.gossip.consul import ServerTags, flood_targets, wan_target
 from consultwist.gossip.node import GossipNode, PoolEvent
 from consultwist.gossip.serf.actions import MemberEvent, UserEventReceived
 from consultwist.gossip.serf.keys import KeySurvey
@@ -35,16 +30,18 @@ from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
 from consultwist.structs.service_rules import error_list
 
-#: Versions of Consul's own protocol: in force, least, most.
-_PROTOCOL: Final = {"vsn": "2", "vsn_min": "2", "vsn_max": "3"}
-_RAFT_PROTOCOL: Final = "3"
-
 #: Consul: how often servers look for LAN servers that the WAN pool lacks.
 _FLOOD_INTERVAL_S: Final = 60.0
 
 
 class Pools(MultiService):
-    """The LAN pool, and on servers the WAN pool unless it is switched off."""
+    """The pools of one agent.
+
+    Attributes:
+        lan: the LAN pool, or a client's segment of it.
+        segments: on servers, the pools of all other segments by name.
+        wan: on servers the WAN pool, unless it is switched off.
+    """
 
     log = Logger()
 
@@ -58,6 +55,11 @@ class Pools(MultiService):
         self.wan: GossipNode | None = None
         if config.server_mode and config.serf_bind_addr_wan is not None:
             self.wan = self._make_pool(wan_config(config))
+        self.segments: dict[str, GossipNode] = {}
+        if config.server_mode:
+            for segment in config.segments:
+                pool = self._make_pool(segment_config(config, segment))
+                self.segments[segment["name"]] = pool
         for join in self._joins():
             join.setServiceParent(self)
 
@@ -97,8 +99,9 @@ class Pools(MultiService):
     def startService(self) -> None:
         """Become a member of the pools."""
         super().startService()
-        self.lan.subscribe(self._lan_event)
-        if self.wan is not None:
+        for pool in self._lan_pools():
+            pool.subscribe(self._lan_event)
+        if self.wan is not None or self.segments:
             self._flood_timer = self._host.reactor.callLater(
                 _FLOOD_INTERVAL_S, self._flood_again
             )
@@ -117,19 +120,51 @@ class Pools(MultiService):
         """Whether this agent is a member of the WAN pool, too."""
         return self.wan is not None
 
+    def _lan_pools(self) -> list[GossipNode]:
+        """Return the pools of this datacenter."""
+        return [self.lan, *self.segments.values()]
+
     def own_member(self) -> PoolMember:
         """Return this agent as the LAN pool knows it."""
         return self.lan.me
 
-    def members(self, *, wan: bool = False) -> Sequence[PoolMember]:
-        """Return the members of a pool, this agent among them; none without it."""
-        if not wan:
+    def members(self) -> Sequence[PoolMember]:
+        """Return all members of this datacenter, this agent among them.
+
+        A server, which is in every segment, is told once.
+        """
+        if not self.segments:
             return self.lan.members()
+        found = {member.name: member for member in self.lan.members()}
+        for pool in self.segments.values():
+            for member in pool.members():
+                found.setdefault(member.name, member)
+        return list(found.values())
+
+    def members_of(self, segment: str) -> Sequence[PoolMember]:
+        """Return the members of one network segment, by its name.
+
+        Raises:
+            ConsultwistError: where this agent is in no such segment.
+        """
+        if segment == self._config.segment_name:
+            return self.lan.members()
+        pool = self.segments.get(segment)
+        if pool is not None:
+            return pool.members()
+        if self.segments or self._config.segment_name:
+            raise ConsultwistError(f"unknown network segment {segment!r}")
+        raise ConsultwistError(
+            "Network segments are not supported in this version of Consul"
+        )
+
+    def wan_members(self) -> Sequence[PoolMember]:
+        """Return the members of the WAN pool; none where this agent is not in it."""
         return [] if self.wan is None else self.wan.members()
 
     def count(self) -> int:
-        """Return how many members the LAN pool has."""
-        return max(1, len(self.lan.members()))
+        """Return how many members this datacenter has."""
+        return max(1, len(self.members()))
 
     def coordinate(self) -> Any:
         """Return where this agent is in its LAN, or None where none are kept."""
@@ -155,11 +190,17 @@ class Pools(MultiService):
         Raises:
             ConsultwistError: where it is too large.
         """
-        try:
-            self.lan.user_event(name, payload)
-        except ConsultwistError as error:
-            problem = f'error broadcasting event to segment "": {error}'
-            raise ConsultwistError(error_list([problem])) from error
+        problems: list[str] = []
+        for pool in self._lan_pools():
+            try:
+                pool.user_event(name, payload)
+            except ConsultwistError as error:
+                segment = pool.config.tags["segment"]
+                problems.append(
+                    f'error broadcasting event to segment "{segment}": {error}'
+                )
+        if problems:
+            raise ConsultwistError(error_list(problems))
 
     def on_event(
         self, prefix: str, callback: Callable[[str, bytes, int], None]
@@ -169,6 +210,8 @@ class Pools(MultiService):
         Args:
             prefix: what the names begin with; it is cut off.
             callback: takes an event.
+
+        Events are fired in all segments, so a server need only listen in one.
         """
 
         def take(event: PoolEvent) -> None:
@@ -182,15 +225,23 @@ class Pools(MultiService):
 
     def keyring(
         self, operation: str, key: bytes, relay_factor: int
-    ) -> list[tuple[str, Deferred[KeySurvey]]]:
+    ) -> list[tuple[str, str, Deferred[KeySurvey]]]:
         """Change or list the keys of all members of this agent's pools.
 
         Returns:
-            The name of each pool, ``WAN`` or ``LAN``, with what its members answered.
+            For each pool ``WAN`` or ``LAN``, its segment, and what its members say.
         """
-        asked = [("LAN", self.lan.keyring(operation, key, relay_factor))]
+        asked = [
+            (
+                "LAN",
+                pool.config.tags["segment"],
+                pool.keyring(operation, key, relay_factor),
+            )
+            for pool in self._lan_pools()
+        ]
         if self.wan is not None:
-            asked.insert(0, ("WAN", self.wan.keyring(operation, key, relay_factor)))
+            answer = self.wan.keyring(operation, key, relay_factor)
+            asked.insert(0, ("WAN", "", answer))
         return asked
 
     # --- joining and leaving ------------------------------------------------------
@@ -214,30 +265,31 @@ class Pools(MultiService):
             ConsultwistError: where no pool knows a member of that name.
         """
         wan_name = name if "." in name else f"{name}.{self._config.datacenter}"
-        known = self.lan.member(name) is not None
+        lan = [pool for pool in self._lan_pools() if pool.member(name) is not None]
+        known = bool(lan)
         if self.wan is not None and self.wan.member(wan_name) is not None:
             known = True
             self.wan.force_leave(wan_name, prune=prune)
         if not known:
             raise ConsultwistError(f"agent: No node found with name '{name}'")
-        if self.lan.member(name) is not None:
-            self.lan.force_leave(name, prune=prune)
+        for pool in lan:
+            pool.force_leave(name, prune=prune)
 
     async def leave(self) -> None:
         """Tell the pools that this agent leaves; fires when they know."""
         if self.wan is not None:
             await self.wan.leave()
-        await self.lan.leave()
+        for pool in reversed(self._lan_pools()):
+            await pool.leave()
 
-    # --- the WAN pool follows the LAN pool ----------------------------------------
+    # --- the other pools follow the LAN pool -----------------------------------------
 
     def _lan_event(self, event: PoolEvent) -> None:
         if not isinstance(event, MemberEvent):
             return
         for callback in list(self._watchers):
             callback()
-        if self.wan is not None:
-            self._flood()
+        self._flood()
 
     def _flood_again(self) -> None:
         self._flood_timer = self._host.reactor.callLater(
@@ -246,153 +298,32 @@ class Pools(MultiService):
         self._flood()
 
     def _flood(self) -> None:
-        """Bring the servers of the LAN into the WAN pool."""
-        wan = self.wan
-        if wan is None:
-            return
+        """Bring the servers of the LAN into the WAN pool and all segments."""
+        if self.wan is not None:
+            self._flood_pool(self.wan, wan_target)
+        for pool in self.segments.values():
+            self._flood_pool(pool, partial(_segment_target, pool.config.bind_port))
 
+    def _flood_pool(
+        self,
+        pool: GossipNode,
+        target: Callable[[ServerTags], tuple[str, int] | None],
+    ) -> None:
         def knows(name: str) -> bool:
-            known = wan.member(name)
+            known = pool.member(name)
             return known is not None and known.is_alive
 
-        for target in flood_targets(self.lan.members(), knows, wan_target):
-            wan.join([target]).addErrback(self._flood_failed, target)
+        for address in flood_targets(self.lan.members(), knows, target):
+            pool.join([address]).addErrback(self._flood_failed, address)
 
-    def _flood_failed(self, failure: Failure, target: str) -> None:
+    def _flood_failed(self, failure: Failure, address: str) -> None:
         self.log.debug(
-            "failed to bring {target} into the WAN pool: {error}",
-            target=target,
+            "failed to bring {address} into another pool: {error}",
+            address=address,
             error=failure.getErrorMessage(),
         )
 
 
-def _tags(config: RuntimeConfig) -> dict[str, str]:
-    """Return what this agent tells about itself in both pools."""
-    tags = {
-        "role": "consul" if config.server_mode else "node",
-        "dc": config.datacenter,
-        "segment": config.segment_name,
-        "id": config.node_id,
-        "build": f"{config.version}{config.version_prerelease}:{config.revision[:8]}",
-        "acls": "1" if config.acls_enabled else "0",
-        **_PROTOCOL,
-    }
-    if not config.server_mode:
-        return tags
-    tags |= {
-        "raft_vsn": _RAFT_PROTOCOL,
-        "port": str(config.server_port),
-        "ft_fs": "1",
-    }
-    if config.bootstrap:
-        tags["bootstrap"] = "1"
-    if config.bootstrap_expect:
-        tags["expect"] = str(config.bootstrap_expect)
-    if config.non_voting_server:
-        tags["nonvoter"] = "1"
-    if config.verify_outgoing:
-        tags["use_tls"] = "1"
-    return tags
-
-
-def _keys(config: RuntimeConfig) -> tuple[bytes, ...]:
-    if not config.encrypt_key:
-        return ()
-    try:
-        return (base64.b64decode(config.encrypt_key, validate=True),)
-    except binascii.Error as error:
-        raise ConfigError(f"Invalid encryption key: {error}") from error
-
-
-def _file(config: RuntimeConfig, name: str) -> str:
-    in_memory = config.dev_mode or not config.data_dir
-    return "" if in_memory else str(Path(config.data_dir) / "serf" / name)
-
-
-def _pool_config(
-    config: RuntimeConfig,
-    name: str,
-    files: str,
-    bind: ListenAddress,
-    advertise: ListenAddress | None,
-) -> PoolConfig:
-    keyring = "" if config.disable_keyring_file else _file(config, f"{files}.keyring")
-    return PoolConfig(
-        name=name,
-        bind_host=bind.host,
-        bind_port=bind.port,
-        advertise_host=advertise.host if advertise is not None else "",
-        advertise_port=advertise.port if advertise is not None else 0,
-        keys=_keys(config),
-        verify_incoming=config.encrypt_verify_incoming,
-        verify_outgoing=config.encrypt_verify_outgoing,
-        snapshot_path=_file(config, f"{files}.snapshot"),
-        keyring_path=keyring if _keys(config) or _exists(keyring) else "",
-        rejoin_after_leave=config.rejoin_after_leave,
-    )
-
-
-def _exists(path: str) -> bool:
-    return bool(path) and Path(path).exists()
-
-
-def lan_config(config: RuntimeConfig) -> PoolConfig:
-    """Return the settings of this agent's LAN pool."""
-    tags = _tags(config)
-    if config.server_mode and config.serf_bind_addr_wan is not None:
-        tags["wan_join_port"] = str(config.serf_port_wan)
-    return attrs.evolve(
-        _pool_config(
-            config,
-            config.node_name,
-            "local",
-            config.serf_bind_addr_lan,
-            config.serf_advertise_addr_lan,
-        ),
-        tags=tags,
-        timings=_timings(config, CONSUL_LAN, "lan"),
-        serf=attrs.evolve(
-            CONSUL_SERF, reconnect_timeout_s=config.reconnect_timeout_lan
-        ),
-        allowed_networks=config.serf_allowed_cidrs_lan or None,
-        admit=lan_admission(
-            config.datacenter, config.segment_name, config.node_id, config.node_name
-        ),
-    )
-
-
-def wan_config(config: RuntimeConfig) -> PoolConfig:
-    """Return the settings of this server's WAN pool."""
-    assert config.serf_bind_addr_wan is not None
-    return attrs.evolve(
-        _pool_config(
-            config,
-            f"{config.node_name}.{config.datacenter}",
-            "remote",
-            config.serf_bind_addr_wan,
-            config.serf_advertise_addr_wan,
-        ),
-        tags=_tags(config),
-        timings=_timings(config, CONSUL_WAN, "wan"),
-        serf=attrs.evolve(
-            CONSUL_SERF, reconnect_timeout_s=config.reconnect_timeout_wan
-        ),
-        allowed_networks=config.serf_allowed_cidrs_wan or None,
-        admit=wan_admission(),
-    )
-
-
-def _timings(config: RuntimeConfig, base: Timings, pool: str) -> Timings:
-    """Return the timings of a pool; what the configuration names is taken from it."""
-    values = {
-        name: getattr(config, f"gossip_{pool}_{name.removesuffix('_s')}")
-        for name in (
-            "gossip_interval_s",
-            "gossip_nodes",
-            "probe_interval_s",
-            "probe_timeout_s",
-            "retransmit_mult",
-            "suspicion_mult",
-        )
-    }
-    return attrs.evolve(base, **values)
+def _segment_target(port: int, server: ServerTags) -> tuple[str, int]:
+    """Return a LAN server's name and port in the pool of a segment."""
+    return server.name, port

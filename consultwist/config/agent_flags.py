@@ -134,7 +134,7 @@ _KEY_FLAGS = tuple(
         ),
         ("retry-max", INT, "retry_max", "Tries to join; 0 means for ever."),
         ("retry-max-wan", INT, "retry_max_wan", "Tries to join over the WAN."),
-        ("segment", STRING, "segment", "Enterprise: network segment to join."),
+        ("segment", STRING, "segment", "The network segment to join; for clients."),
         (
             *("serf-lan-allowed-cidrs", STRINGS, "serf_lan_allowed_cidrs"),
             "Network that LAN members may come from; repeatable.",

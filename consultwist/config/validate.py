@@ -110,8 +110,7 @@ def _addresses(config: RuntimeConfig, problems: Problems) -> Iterator[str]:
     ):
         if _is_any(address):
             yield f"Advertise {name}address cannot be 0.0.0.0, :: or [::]"
-    if config.segment_name or config.segments:
-        yield "Network segments are not supported in this version of Consul"
+    yield from _segments(config)
     if any(address.is_unix for address in config.dns_addrs):
         yield "DNS address cannot be a unix socket"
     if any(_is_any(address) for address in config.dns_recursors):
@@ -119,6 +118,27 @@ def _addresses(config: RuntimeConfig, problems: Problems) -> Iterator[str]:
     reserved = ["service", "connect", "node", "query", "addr", config.datacenter]
     if config.dns_alt_domain.startswith(tuple(f"{label}." for label in reserved)):
         yield f"alt_domain cannot start with {{{','.join(reserved)}}}"
+
+
+def _segments(config: RuntimeConfig) -> Iterator[str]:
+    """Check the network segments, which a stock Consul has only in Enterprise."""
+    names = [segment.get("name", "") for segment in config.segments]
+    if config.segments and not config.server_mode:
+        yield "Segments can only be configured on server agents"
+    if config.segment_name and config.server_mode:
+        yield "Segment option can only be set on client agents"
+    if len(names) > config.segment_limit:
+        yield f"Cannot exceed network segment limit of {config.segment_limit}"
+    for name in names:
+        if not name:
+            yield "Segment name cannot be blank"
+        if len(name) > config.segment_name_limit:
+            yield (
+                f"Segment name {_quoted(name)} exceeds maximum length of "
+                f"{config.segment_name_limit}"
+            )
+        if names.count(name) > 1:
+            yield f"Segment name {_quoted(name)} is used more than once"
 
 
 def _modes(config: RuntimeConfig, problems: Problems) -> Iterator[str]:

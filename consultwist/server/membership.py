@@ -27,5 +27,5 @@ class Membership(Protocol):
 
     def keyring(
         self, operation: str, key: bytes, relay_factor: int
-    ) -> list[tuple[str, Deferred[KeySurvey]]]:
+    ) -> list[tuple[str, str, Deferred[KeySurvey]]]:
         """Change or list the keys of all members, pool by pool."""

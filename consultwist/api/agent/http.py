@@ -17,7 +17,7 @@ from consultwist.api.agent.maintenance import read_enable
 from consultwist.api.agent.monitor import monitor
 from consultwist.api.agent.services import AgentServices
 from consultwist.config.debug import debug_config
-from consultwist.errors import BadRequest, ConsultwistError
+from consultwist.errors import BadRequest
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.http.messages import MaybeLater, Request, Response
 from consultwist.http.params import request_token
@@ -178,11 +178,13 @@ class AgentPools:
         segment = request.query.get("segment", "")
         if wan and segment not in ("", "_all"):
             raise BadRequest("Cannot provide a segment with wan=true")
-        if segment not in ("", "_all"):
-            raise ConsultwistError(
-                "Network segments are not supported in this version of Consul"
-            )
-        found = self.agent.pools.members(wan=wan)
+        pools = self.agent.pools
+        if wan:
+            found = pools.wan_members()
+        elif segment == "_all":
+            found = pools.members()
+        else:
+            found = pools.members_of(segment or self.agent.config.segment_name)
         return [member_shape(member) for member in found]
 
     @route("PUT", "/v1/agent/join/", acl=write_rule)

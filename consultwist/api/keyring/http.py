@@ -125,7 +125,8 @@ def _raise_problems(reply: KeyringResponses) -> None:
 def _lines(part: KeyringResponse) -> Iterable[str]:
     if not part.error:
         return
-    pool = "WAN" if part.wan else f"{part.datacenter} (LAN)"
+    segment = f" [{part.segment}]" if part.segment else ""
+    pool = "WAN" if part.wan else f"{part.datacenter} (LAN){segment}"
     yield f"{pool} error: {part.error}"
     for name, text in (part.messages or {}).items():
         yield f"{name}: {text}"

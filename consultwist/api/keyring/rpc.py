@@ -4,6 +4,7 @@ import base64
 import binascii
 from typing import Final
 
+import msgspec.structs
 from twisted.internet.defer import Deferred
 
 from consultwist.acl.authorizer import Authorizer
@@ -56,25 +57,29 @@ class Keyring(Endpoint):
             request.operation, key, request.relay_factor
         )
         if request.local_only:
-            asked = [(pool, done) for pool, done in asked if pool == "LAN"]
+            asked = [part for part in asked if part[0] == "LAN"]
         return KeyringResponses(
-            responses=[await _answer(pool, datacenter, done) for pool, done in asked]
+            responses=[
+                await _answer(
+                    KeyringResponse(
+                        wan=pool == "WAN", datacenter=datacenter, segment=segment
+                    ),
+                    done,
+                )
+                for pool, segment, done in asked
+            ]
         )
 
 
-async def _answer(
-    pool: str, datacenter: str, done: Deferred[KeySurvey]
-) -> KeyringResponse:
+async def _answer(pool: KeyringResponse, done: Deferred[KeySurvey]) -> KeyringResponse:
+    """Return what the members of a pool answered."""
     try:
         survey = await done
     except ConsultwistError as error:
-        return KeyringResponse(
-            wan=pool == "WAN", datacenter=datacenter, error=str(error)
-        )
+        return msgspec.structs.replace(pool, error=str(error))
     failed = survey.errors or survey.members - survey.responses
-    return KeyringResponse(
-        wan=pool == "WAN",
-        datacenter=datacenter,
+    return msgspec.structs.replace(
+        pool,
         messages=survey.messages or None,
         keys=survey.keys,
         primary_keys=survey.primary_keys,

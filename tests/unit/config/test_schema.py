@@ -59,6 +59,6 @@ def test_reference_rows():
     assert rows["ports.http"].flag == "-http-port"
     assert rows["log_level"].reloadable
     assert rows["log_level"].remark == "DEBUG with -dev"
-    assert rows["segment"].remark == "Enterprise: accepted, without effect"
+    assert rows["audit.enabled"].remark == "Enterprise: accepted, without effect"
     assert rows["ui_config.dir"].remark == "newer spelling of ui_dir"
     assert "without effect" in rows["peering.enabled"].remark

@@ -29,7 +29,7 @@ class FakePools:
 
     def keyring(self, operation, key, relay_factor):
         self.asked.append((operation, key, relay_factor))
-        return list(self.answers.items())
+        return [(pool, "", answer) for pool, answer in self.answers.items()]
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def use_monotonic_time(reactor: Any) -> None:
     reactor.seconds = time.monotonic
 
 
-def settle_process() -> None:
+def settle_interpreter() -> None:
     """Set what holds for the whole process.
 
     Files that an agent makes are for its owner alone. The collector is held back: the
@@ -74,7 +74,7 @@ def make_program(
     reactor: Any, prepared: Prepared, agent_log: AgentLog, tell: Callable[[str], object]
 ) -> Program:
     """Return the program of an agent, not started yet."""
-    settle_process()
+    settle_interpreter()
     return Program(
         reactor,
         prepared,

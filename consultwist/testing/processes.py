@@ -95,7 +95,7 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
-class AgentProcess:
+class RunningAgent:
     """One agent, started with the configuration that a test gives.
 
     Args:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from consultwist.testing.processes import AgentProcess, our_command, wait_until
+from consultwist.testing.processes import RunningAgent, our_command, wait_until
 
 pytestmark = pytest.mark.blackbox
 
@@ -30,7 +30,7 @@ def wait_for_log(agent, text):
 
 def test_server_announces_reloads_and_stops(tmp_path):
     """A server says when it runs, follows its file on SIGHUP, and stops when told."""
-    with AgentProcess(tmp_path, command=COMMAND) as agent:
+    with RunningAgent(tmp_path, command=COMMAND) as agent:
         wait_for_log(agent, "==> Consul agent running!")
         assert log_of(agent).startswith("==> Starting Consul agent...\n")
         assert agent.http("GET", "/v1/agent/services").json == {}
@@ -45,7 +45,7 @@ def test_server_announces_reloads_and_stops(tmp_path):
 @pytest.mark.parametrize("command", [COMMAND, our_command("client")])
 def test_client_leaves_when_terminated(tmp_path, command):
     """A client says goodbye, whichever command runs it."""
-    agent = AgentProcess(tmp_path, server=False, command=command).start()
+    agent = RunningAgent(tmp_path, server=False, command=command).start()
     try:
         wait_until(lambda: _answers(agent), what=f"agent ready, see {agent.log_file}")
         assert agent.stop() == 0
@@ -64,7 +64,7 @@ def _answers(agent):
 
 def test_second_agent_on_one_data_directory_is_refused(tmp_path):
     """The second one says why, and the first goes on."""
-    with AgentProcess(tmp_path, command=COMMAND) as agent:
+    with RunningAgent(tmp_path, command=COMMAND) as agent:
         second = subprocess.run(
             [*COMMAND, f"-config-file={tmp_path / 'config.json'}"],
             capture_output=True,

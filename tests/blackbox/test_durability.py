@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consultwist.testing.processes import AgentProcess, wait_until
+from consultwist.testing.processes import RunningAgent, wait_until
 
 pytestmark = pytest.mark.blackbox
 
@@ -60,7 +60,7 @@ def test_no_acknowledged_write_is_lost_when_the_process_is_killed(tmp_path):
     """Killed again and again under write load, the agent loses nothing."""
     rng = random.Random(SEED)
     acknowledged = {}
-    agent = AgentProcess(
+    agent = RunningAgent(
         tmp_path,
         # Small numbers, so that snapshots and compaction are hit as well.
         {"raft_snapshot_threshold": 200, "raft_snapshot_interval": "1s"},
@@ -86,7 +86,7 @@ def test_what_was_registered_over_http_survives_a_restart(tmp_path):
         "Tags": ["v1"],
         "Check": {"TTL": "300s", "Status": "passing"},
     }
-    agent = AgentProcess(tmp_path)
+    agent = RunningAgent(tmp_path)
     with agent:
         answer = agent.http("PUT", "/v1/agent/service/register", definition)
         assert answer.status == 200, answer.text
@@ -108,9 +108,9 @@ def healthy(agent, service):
 
 def test_a_second_agent_may_not_use_the_same_data(tmp_path):
     """The data directory is locked: two agents in it would destroy it."""
-    agent = AgentProcess(tmp_path)
+    agent = RunningAgent(tmp_path)
     with agent:
-        other = AgentProcess(tmp_path / "other", {"data_dir": agent.config["data_dir"]})
+        other = RunningAgent(tmp_path / "other", {"data_dir": agent.config["data_dir"]})
         other.start()
         assert other.wait() == 1
         log = other.log_file.read_text()
@@ -120,7 +120,7 @@ def test_a_second_agent_may_not_use_the_same_data(tmp_path):
 
 def test_the_data_directory_is_closed_to_others(tmp_path):
     """Folders have permissions 0700, files 0600."""
-    agent = AgentProcess(tmp_path)
+    agent = RunningAgent(tmp_path)
     with agent:
         agent.http("PUT", "/v1/agent/service/register", {"Name": "web"})
         wrong = [
@@ -133,7 +133,7 @@ def test_the_data_directory_is_closed_to_others(tmp_path):
 
 def test_a_corrupted_log_entry_stops_the_start(tmp_path):
     """A damaged entry in the middle of the log is reported, never skipped."""
-    agent = AgentProcess(tmp_path)
+    agent = RunningAgent(tmp_path)
     with agent:
         for number in range(20):
             agent.http("PUT", f"/v1/kv/key/{number}", "value-to-be-damaged" * 3)

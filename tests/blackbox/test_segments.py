@@ -2,7 +2,7 @@
 
 import pytest
 
-from consultwist.testing.processes import AgentProcess, wait_until
+from consultwist.testing.processes import RunningAgent, wait_until
 
 pytestmark = pytest.mark.blackbox
 
@@ -17,8 +17,8 @@ def members(agent, segment=""):
 def test_a_client_is_in_its_segment_and_a_server_in_all(tmp_path):
     """The client gossips in its segment alone, and still comes into the catalog."""
     segments = {"segments": [{"name": "alpha", "port": 8303}], "node_name": "s1"}
-    with AgentProcess(tmp_path / "server", segments) as server:
-        client = AgentProcess(
+    with RunningAgent(tmp_path / "server", segments) as server:
+        client = RunningAgent(
             tmp_path / "client",
             {
                 "node_name": "c1",

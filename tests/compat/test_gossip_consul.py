@@ -12,7 +12,7 @@ import pytest
 from consultwist.gossip.consul import parse_server
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.testing.gossip_members import OurMember
-from consultwist.testing.processes import AgentProcess, find_consul, wait_until
+from consultwist.testing.processes import RunningAgent, find_consul, wait_until
 from consultwist.wire import msgpack
 
 CONSUL = find_consul()
@@ -29,7 +29,7 @@ KEY_B = base64.b64encode(bytes(range(50, 66))).decode()
 
 def consul(folder, name, *, server=True, **config):
     """A stock agent."""
-    return AgentProcess(
+    return RunningAgent(
         folder / name,
         {"node_name": name, **config},
         server=server,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consultwist.testing.processes import AgentProcess, wait_until
+from consultwist.testing.processes import RunningAgent, wait_until
 
 pytestmark = [pytest.mark.compat, pytest.mark.blackbox]
 
@@ -33,7 +33,7 @@ SCENARIOS = (
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory):
     """One agent for all scenarios."""
-    with AgentProcess(tmp_path_factory.mktemp("agent")) as running:
+    with RunningAgent(tmp_path_factory.mktemp("agent")) as running:
         wait_until(lambda: running.http("GET", "/v1/catalog/nodes").json)
         yield running
 

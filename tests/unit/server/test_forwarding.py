@@ -1,15 +1,14 @@
 """A request is run here, waits for a leader, or has nowhere to go."""
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
-from consultwist.acl.authorizer import PUBLIC
 from consultwist.errors import BadRequest, NoLeader, NoPathToDatacenter
-from consultwist.rpc.dispatch import Method
 from consultwist.server.forwarding import Forwarder
 from consultwist.structs.kv import KeyRequest, KVSRequest
 from consultwist.structs.status import PingRequest
@@ -49,13 +48,7 @@ class World:
         )
 
     def ask(self, request, *, local=False):
-        method = Method(
-            name="Some.Method",
-            request=type(request),
-            acl=PUBLIC,
-            run=lambda *_: None,
-            local=local,
-        )
+        method: Any = SimpleNamespace(local=local)
         return self.forwarder.run(method, request, self._here)
 
     def _here(self, method, request):

@@ -18,6 +18,7 @@ from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
     from consultwist.acl.authorizer import Authorizer
+    from consultwist.agent.cache import Cached
     from consultwist.dns.answers import Lookup
     from consultwist.dns.names import Question
     from consultwist.gossip.serf.members import PoolMember
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from consultwist.state.store import Store
     from consultwist.state.transaction import Transaction
     from consultwist.structs.catalog import CheckType, HealthCheck
+    from consultwist.structs.query import QueryOptions
     from consultwist.wire.struct import Struct
 
 # --- found by plugin discovery -------------------------------------------------------
@@ -219,6 +221,9 @@ class IAgent(Interface):
 
     def rpc(method: str, request: "Struct") -> "Any | Deferred[Any]":
         """Call a server method; an empty datacenter becomes this agent's."""
+
+    def cached(method: str, request: "QueryOptions") -> "Cached | Deferred[Cached]":
+        """Read by way of the agent's cache; `Cached.reply` is what `rpc` would give."""
 
     def resolve_token(token: str) -> "Authorizer | Deferred[Authorizer]":
         """Return what a token allows; errors are raised or failed."""

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from consultwist.acl.authorizer import ALLOW_ALL, Authorizer
 from consultwist.agent.anti_entropy import AntiEntropy, Identity
+from consultwist.agent.cache import AgentCache, Cached
 from consultwist.agent.check_runners import CheckRunners
 from consultwist.agent.coordinates import CoordinateReports
 from consultwist.agent.local_state import LocalState
@@ -30,6 +31,7 @@ from consultwist.host import Host
 from consultwist.interfaces import IAgent, IClusterDelegate
 from consultwist.structs.catalog import Node
 from consultwist.structs.event import EventFireRequest
+from consultwist.structs.query import QueryOptions
 from consultwist.telemetry.metrics import Metrics
 from consultwist.telemetry.runtime import RuntimeGauges
 from consultwist.telemetry.turns import TurnMonitor
@@ -136,6 +138,7 @@ class Agent(MultiService):
             config.ae_interval,
         )
         self.events = UserEvents(host, config, self.local_state, self._fire_event)
+        self.cache = AgentCache(host, config.cache, self.rpc, metrics)
         self.coordinate_reports = CoordinateReports(
             host,
             config,
@@ -152,6 +155,7 @@ class Agent(MultiService):
         self.checks.setServiceParent(self)
         self.anti_entropy.setServiceParent(self)
         self.coordinate_reports.setServiceParent(self)
+        self.cache.setServiceParent(self)
         for interface in self.plugins.interfaces:
             service = interface.make_service(self)
             if service is not None:
@@ -178,6 +182,10 @@ class Agent(MultiService):
                 request, datacenter=self.config.datacenter
             )
         return self.delegate.rpc(method, request)
+
+    def cached(self, method: str, request: QueryOptions) -> Cached | Deferred[Cached]:
+        """Answer a read from what was asked before, where that will do."""
+        return self.cache.get(method, request)
 
     def resolve_token(self, token: str) -> Authorizer:  # noqa: ARG002
         """Return what a token allows: everything, for ACLs are off."""

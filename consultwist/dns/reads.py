@@ -61,11 +61,18 @@ def ask(agent: IAgent, question: Question, method: str, request: QueryOptions) -
         if not request.allow_stale:
             return reply
         if reply.last_contact > question.settings.max_stale_ns:
-            fresh = msgspec.structs.replace(request, allow_stale=False)
+            fresh = msgspec.structs.replace(request, allow_stale=False, use_cache=False)
             return agent.rpc(method, fresh)
         if reply.last_contact > STALE_NS:
             labels = {"node": question.settings.node_name}
             agent.metrics.counter("dns.stale_queries", 1, labels)
         return reply
 
-    return when_known(agent.rpc(method, request), check)
+    return when_known(reply_of(agent, method, request), check)
+
+
+def reply_of(agent: IAgent, method: str, request: QueryOptions) -> Any:
+    """Return the servers' reply, out of the agent's cache where the request says so."""
+    if request.use_cache:
+        return when_known(agent.cached(method, request), operator.attrgetter("reply"))
+    return agent.rpc(method, request)

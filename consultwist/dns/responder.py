@@ -32,6 +32,7 @@ from consultwist.dns.message import (
     encode,
 )
 from consultwist.dns.names import ARPA, Client, under
+from consultwist.dns.reads import reply_of
 from consultwist.dns.records import (
     FORMERR,
     NOTIMP,
@@ -81,7 +82,8 @@ class Responder:
         self._observe_pointer = sampled("dns.ptr_query", self._labels).add
         self._zone = Zone(agent, settings, self._forms, self._recursors)
         self._caches = {
-            stream: AnswerCache(agent.rpc, agent.clock) for stream in (False, True)
+            stream: AnswerCache(partial(reply_of, agent), agent.clock)
+            for stream in (False, True)
         }
 
     def respond(

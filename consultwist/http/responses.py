@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 import msgspec
@@ -37,6 +37,9 @@ from consultwist.http.router import Route
 from consultwist.interfaces import IAgent
 from consultwist.structs.query import QueryMeta, QueryOptions
 from consultwist.wire import json
+
+if TYPE_CHECKING:
+    from consultwist.agent.cache import Cached
 
 log = Logger()
 
@@ -66,6 +69,7 @@ class Read:
         empty: what is shown where the part is None: ``()`` gives ``[]``.
         consistency: whether the answer tells its consistency mode.
         index_on_error: whether errors of the servers come with an index of 1.
+        cached: whether ``?cached`` reads by way of the agent's cache.
     """
 
     method: str
@@ -74,6 +78,7 @@ class Read:
     empty: object = ()
     consistency: bool = False
     index_on_error: bool = False
+    cached: bool = False
 
     def ask(
         self,
@@ -82,16 +87,20 @@ class Read:
         show: Callable[[Any], object] | None = None,
     ) -> MaybeLater:
         """Ask the servers; `show` takes the place of the one declared."""
+        cached = self.cached and query.use_cache
+        ask, replied = (
+            (agent.cached, self._found) if cached else (agent.rpc, self._replied)
+        )
         try:
-            reply = agent.rpc(self.method, query)
+            reply = ask(self.method, query)
         except ConsultwistError as error:
             self._failed(error)
         if isinstance(reply, Deferred):
-            reply.addCallback(self._replied, agent, query, show)
+            reply.addCallback(replied, agent, query, show)
             if self.index_on_error:
                 reply.addErrback(self._failed_later)
             return reply
-        return self._replied(reply, agent, query, show)
+        return replied(reply, agent, query, show)
 
     def _failed_later(self, failure: Failure) -> NoReturn:
         assert failure.value is not None
@@ -106,6 +115,17 @@ class Read:
             raise FailedRead(error) from error
         raise error
 
+    def _found(
+        self,
+        found: "Cached",
+        agent: IAgent,
+        query: QueryOptions,
+        show: Callable[[Any], object] | None,
+    ) -> MaybeLater:
+        headers = cache_headers(found)
+        answer = self._replied(found.reply, agent, query, show)
+        return then(answer, lambda shown: attrs.evolve(shown, headers=headers))
+
     def _replied(
         self,
         reply: Any,
@@ -118,7 +138,7 @@ class Read:
             and query.allow_stale
             and reply.last_contact > query.max_stale_duration
         ):
-            fresh = msgspec.structs.replace(query, allow_stale=False)
+            fresh = msgspec.structs.replace(query, allow_stale=False, use_cache=False)
             return self.ask(agent, fresh, show)
         part = self.part
         found = getattr(reply, part) if isinstance(part, str) else part(reply)
@@ -137,6 +157,13 @@ def index_headers(reply: QueryMeta) -> tuple[tuple[str, str], ...]:
         ("X-Consul-Knownleader", "true" if reply.known_leader else "false"),
         ("X-Consul-Lastcontact", str(reply.last_contact // durations.MILLISECOND)),
     )
+
+
+def cache_headers(found: "Cached") -> tuple[tuple[str, str], ...]:
+    """Return the header fields that tell whether the agent's cache knew an answer."""
+    if not found.hit:
+        return (("X-Cache", "MISS"),)
+    return (("X-Cache", "HIT"), ("Age", f"{found.age_s:.0f}"))
 
 
 def then(answer: Any, show: Callable[[Any], MaybeLater]) -> MaybeLater:

@@ -7,19 +7,25 @@ It answers RPC methods from functions that a test gives, and remembers what was 
     agent.calls
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
+from consultwist.agent.cache import AgentCache, Cached
 from consultwist.clock import Clock
+from consultwist.config.runtime import CacheConfig
 from consultwist.errors import ACLNotFound, RPCError
+from consultwist.host import Host
 from consultwist.interfaces import IAgent
+from consultwist.structs.query import QueryOptions
+from consultwist.telemetry.metrics import Metrics
 from consultwist.wire.struct import Struct
 
 
@@ -114,6 +120,12 @@ class RecordingAgent:
         self.reactor: Any = MemoryReactorClock()
         self.clock: Clock = ReactorTime(self.reactor)
         self.rng = random.Random(1)  # noqa: S311  # tests repeat
+        self.cache = AgentCache(
+            Host(self.reactor, self.clock, self.rng),
+            CacheConfig(entry_fetch_max_burst=2, entry_fetch_rate=math.inf),
+            self.rpc,
+            cast("Metrics", RecordedMetrics()),
+        )
         self.delegate: Any = SimpleNamespace(read_version=lambda: -1)
         self.local_state: Any = None
         self.metrics = RecordedMetrics()
@@ -130,6 +142,10 @@ class RecordingAgent:
         if answer is None:
             raise RPCError(f"rpc: can't find service {method}")
         return answer(request)
+
+    def cached(self, method: str, request: QueryOptions) -> Cached | Deferred[Cached]:
+        """Read by way of a cache."""
+        return self.cache.get(method, request)
 
     def resolve_token(self, token: str) -> Any:
         """Know no tokens.

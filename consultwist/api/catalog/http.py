@@ -9,7 +9,7 @@ from zope.interface import implementer
 from consultwist.api.catalog import shapes
 from consultwist.errors import BadRequest
 from consultwist.http.body import decode_body
-from consultwist.http.messages import MaybeLater, Request
+from consultwist.http.messages import JSON, MaybeLater, Request
 from consultwist.http.params import (
     near,
     node_meta,
@@ -17,7 +17,7 @@ from consultwist.http.params import (
     read_options,
     request_token,
 )
-from consultwist.http.responses import Read, then
+from consultwist.http.responses import Read, cache_headers, then
 from consultwist.http.router import Route, collect_routes, route
 from consultwist.interfaces import IAgent, IHTTPEndpoint
 from consultwist.structs.catalog import (
@@ -41,6 +41,7 @@ _SERVICES: Final = Read(
     empty={},
     consistency=True,
     index_on_error=True,
+    cached=True,
 )
 _SERVICE_NODES: Final = Read(
     "Catalog.ServiceNodes",
@@ -48,6 +49,7 @@ _SERVICE_NODES: Final = Read(
     shapes.service_nodes,
     consistency=True,
     index_on_error=True,
+    cached=True,
 )
 _NODE_SERVICES: Final = Read(
     "Catalog.NodeServices",
@@ -95,6 +97,9 @@ class CatalogEndpoints:
     def datacenters(self, request: Request) -> MaybeLater:
         """List the known datacenters."""
         wanted = DatacentersRequest(**read_options(request, self.agent))
+        if wanted.use_cache:
+            found = self.agent.cached("Catalog.ListDatacenters", wanted)
+            return then(found, lambda it: JSON(it.reply, headers=cache_headers(it)))
         return self.agent.rpc("Catalog.ListDatacenters", wanted)
 
     @route("GET", "/v1/catalog/nodes")

@@ -44,6 +44,7 @@ _INSTANCES: Final = Read(
     "nodes",
     consistency=True,
     index_on_error=True,
+    cached=True,
 )
 
 # What Go's strconv.ParseBool takes.

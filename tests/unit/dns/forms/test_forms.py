@@ -12,7 +12,7 @@ from consultwist.dns.forms.reverse import ReverseForm, address_of
 from consultwist.dns.forms.service import ServiceForm, service_and_tag
 from consultwist.interfaces import IDNSForm
 from consultwist.structs.catalog import Node, NodeService
-from consultwist.testing.catalog import CatalogFake
+from consultwist.testing.catalog import CatalogFake, QueryFake
 
 FORMS = [
     AddressForm(),
@@ -93,7 +93,7 @@ def catalog():
 )
 def test_requests(catalog, dns_world, name, method, expected):
     """The labels become the request; all carry token and staleness."""
-    world = dns_world(catalog, dns_cache_max_age=5.0, dns_use_cache=True)
+    world = dns_world(catalog)
     world.agent.tokens.default = "secret"
     world.ask(name)
     asked, request = world.agent.calls[0]
@@ -102,8 +102,26 @@ def test_requests(catalog, dns_world, name, method, expected):
     assert shown == expected
     assert request.token == "secret"
     assert request.allow_stale
-    assert request.use_cache
-    assert request.max_age == 5_000_000_000
+
+
+def test_with_the_cache_the_servers_are_asked_once(catalog, dns_world):
+    """Later questions are answered from what the agent knows, and keeps fresh."""
+    world = dns_world(catalog, dns_use_cache=True)
+    first = world.ask("web.service.consul")
+    for _ in range(3):
+        again = world.ask("web.service.consul")
+        assert sorted(map(str, again.answer)) == sorted(map(str, first.answer))
+    assert [method for method, _ in world.agent.calls] == ["Health.ServiceNodes"]
+
+
+def test_a_query_older_than_the_greatest_age_is_asked_again(catalog, dns_world):
+    """Prepared queries are not kept fresh, so ``cache_max_age`` is for them."""
+    world = dns_world(catalog, dns_cache_max_age=5.0, dns_use_cache=True)
+    catalog.queries["my"] = QueryFake(service="web")
+    for pause_s, calls in ((0, 1), (4, 1), (2, 2)):
+        world.agent.reactor.advance(pause_s)
+        assert world.ask("my.query.consul").answer
+        assert len(world.agent.calls) == calls
 
 
 @pytest.mark.parametrize(

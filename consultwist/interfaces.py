@@ -249,6 +249,8 @@ class IServer(Interface):
     lock_delays = Attribute("Keys that may not be locked yet: `LockDelays`.")
     coordinate_updates = Attribute("Coordinates told: `CoordinateUpdates`.")
     membership = Attribute("The members of the LAN pool: `Membership`.")
+    raft = Attribute("This server's Raft: `RaftNode`.")
+    autopilot = Attribute("What looks after the servers: `Autopilot`.")
     session_timers = Attribute("When sessions with a TTL end: `SessionTimers`.")
     metrics = Attribute("The `Metrics` registry.")
 

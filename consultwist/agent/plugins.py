@@ -40,6 +40,7 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
             "health",
             "keyring",
             "kv",
+            "operator",
             "session",
             "status",
             "txn",
@@ -48,6 +49,7 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
     ),
     ILeaderRoutine: frozenset(
         (
+            "autopilot",
             "catalog-follows-members",
             "coordinate-batches",
             "leader-announcement",
@@ -61,6 +63,7 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
             "Coordinate",
             "Health",
             "KVS",
+            "Operator",
             "Session",
             "Status",
             "Txn",
@@ -69,7 +72,9 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
             "ui",
         )
     ),
-    IStateTable: frozenset(("catalog", "coordinate", "kv", "session", "txn")),
+    IStateTable: frozenset(
+        ("catalog", "coordinate", "kv", "operator", "session", "txn")
+    ),
 }
 
 #: Finds the plugins that provide an interface, as Twisted's `getPlugins`.

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from consultwist.gossip.serf.coordinate import Coordinate
 from consultwist.gossip.serf.keys import KeySurvey
 from consultwist.gossip.serf.members import PoolMember
 
@@ -19,11 +20,20 @@ class Membership(Protocol):
     def members(self) -> Sequence[PoolMember]:
         """Return all members, this agent's own among them."""
 
+    def wan_members(self) -> Sequence[PoolMember]:
+        """Return the members of the WAN pool; none where this agent is not in it."""
+
+    def wan_position(self, name: str) -> Coordinate | None:
+        """Return where a member of the WAN pool is, None where that is not known."""
+
     def fire_event(self, name: str, payload: bytes) -> None:
         """Tell all members something; raises where it is too large."""
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after members changed; returns what ends that."""
+
+    def force_leave(self, name: str) -> None:
+        """Have a failed member taken as left, in all pools; raises for an unknown."""
 
     def keyring(
         self, operation: str, key: bytes, relay_factor: int

@@ -11,7 +11,8 @@ from zope.interface import implementer
 from consultwist import durations
 from consultwist.acl.authorizer import ALLOW_ALL, Openness
 from consultwist.config.runtime import RuntimeConfig
-from consultwist.errors import NoLeader, PermissionDenied
+from consultwist.errors import NoLeader, NoServers, PermissionDenied
+from consultwist.gossip.consul import ServerTags
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
 from consultwist.interfaces import (
@@ -21,8 +22,14 @@ from consultwist.interfaces import (
     IStateTable,
 )
 from consultwist.raft.node import RaftNode
+from consultwist.rpc.calls import RemoteCalls
 from consultwist.rpc.dispatch import Dispatcher, Method
+from consultwist.rpc.first_byte import FirstByte
+from consultwist.rpc.listener import RPCListener
+from consultwist.rpc.pool import ConnectionPool
+from consultwist.rpc.security import Security
 from consultwist.server.apply import RaftApply
+from consultwist.server.autopilot import Autopilot
 from consultwist.server.blocking import BlockingQueries, Parkable
 from consultwist.server.bootstrap import bootstrap_alone
 from consultwist.server.coordinate_updates import CoordinateUpdates
@@ -31,9 +38,11 @@ from consultwist.server.forwarding import Forwarder
 from consultwist.server.leadership import LeaderRoutines
 from consultwist.server.membership import Membership
 from consultwist.server.session_timers import SessionTimers
+from consultwist.server.wan import WANRoutes
 from consultwist.state.fsm import FSM
 from consultwist.state.lock_delay import LockDelays
 from consultwist.state.store import Store
+from consultwist.structs.status import RaftStatsRequest
 from consultwist.telemetry.metrics import Metrics
 from consultwist.wire.struct import Struct
 
@@ -45,6 +54,21 @@ class ServerParts:
     tables: Sequence[IStateTable]
     endpoints: Sequence[Endpoint]
     routines: Sequence[ILeaderRoutine]
+
+
+@attrs.frozen(kw_only=True)
+class ServerLinks:
+    """How a server reaches others, and is reached.
+
+    Attributes:
+        security: the TLS settings.
+        pool: connections for calls on other servers.
+        raft_protocol: makes the protocol for a stream that a Raft peer opened.
+    """
+
+    security: Security
+    pool: ConnectionPool
+    raft_protocol: Callable[[], Any]
 
 
 class MakeRaft(Protocol):
@@ -70,6 +94,7 @@ class Server(MultiService):
         *,
         parts: ServerParts,
         make_raft: MakeRaft,
+        links: ServerLinks,
         membership: Membership,
         metrics: Metrics,
     ) -> None:
@@ -91,12 +116,23 @@ class Server(MultiService):
         self.dispatcher = Dispatcher(
             method for endpoint in parts.endpoints for method in endpoint.methods()
         )
+        self.autopilot = Autopilot(self, self._ask_stats)
         self._routines = LeaderRoutines(self, parts.routines, self.raft.barrier)
         self.raft.observe_leadership(self._routines.gained, self._routines.lost)
+        self._links = links
+        self._remote = RemoteCalls(links.pool, config)
+        self.routes = WANRoutes(
+            membership,
+            rng,
+            config.datacenter,
+            f"{config.node_name}.{config.datacenter}",
+        )
         self._forwarder = Forwarder(
             reactor,
             rng,
             self,
+            remote=self._remote,
+            routes=self.routes,
             datacenter=config.datacenter,
             hold_timeout_s=config.rpc_hold_timeout,
         )
@@ -109,6 +145,15 @@ class Server(MultiService):
             wait_max_s=config.max_query_time,
         )
         self._call = Call(self, queries, ALLOW_ALL)
+        self.autopilot = Autopilot(self, self._ask_stats)
+        self._listener = RPCListener(
+            host,
+            config,
+            links.security,
+            self,
+            {FirstByte.RAFT: links.raft_protocol},
+        )
+        self._listener.setServiceParent(self)
 
     def startService(self) -> None:
         """Recover the state, and begin a cluster where that is this server's part."""
@@ -117,9 +162,15 @@ class Server(MultiService):
         if config.bootstrap or config.bootstrap_expect == 1 or config.dev_mode:
             bootstrap_alone(self.raft)
 
+    def reconfigure(self, config: RuntimeConfig) -> None:
+        """Take over the limits and certificates of a configuration."""
+        self._links.security.reconfigure(config)
+        self._listener.reconfigure(config)
+
     def stopService(self) -> Deferred[None]:
         """Stop leading and close the log."""
         self._routines.lost()
+        self._links.pool.close()
         stopped: Deferred[None] = super().stopService()
         return stopped
 
@@ -127,7 +178,7 @@ class Server(MultiService):
 
     def rpc(self, method: str, request: Struct) -> Any:
         """Call a method, here or where it is to be answered."""
-        return self._forwarder.run(self.dispatcher.find(method), request, self._run)
+        return self.answer(self.dispatcher.find(method), request)
 
     def read_version(self) -> int:
         """Return the version of the state while this server leads, else -1."""
@@ -142,7 +193,7 @@ class Server(MultiService):
                 "leader_addr": self.leader_address(),
                 "acl": "disabled",
                 "bootstrap": str(self.config.bootstrap).lower(),
-                "known_datacenters": "1",
+                "known_datacenters": str(len(self.routes.datacenters())),
             },
             "raft": self.raft.stats(),
         }
@@ -151,7 +202,11 @@ class Server(MultiService):
         """Leave the cluster; a lone server has nobody to tell."""
         return succeed(None)
 
-    # --- what endpoints, queries and forwarding ask ---------------------------------
+    # --- what endpoints, queries, forwarding and the listener ask -------------------
+
+    def answer(self, method: Method, request: Struct) -> Any:
+        """Have a request answered, here or where it is to be."""
+        return self._forwarder.run(method, request, self._run)
 
     def is_leader(self) -> bool:
         """Tell whether this server leads."""
@@ -191,6 +246,20 @@ class Server(MultiService):
     def on_member_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after members changed; returns what ends that."""
         return self.membership.on_change(callback)
+
+    def _ask_stats(self, member: ServerTags, request: RaftStatsRequest) -> Any:
+        if member.id != self.raft.identity.server_id:
+            raise NoServers
+        return self.rpc("Status.RaftStats", request)
+
+    def _ask_stats(self, server: ServerTags, request: Struct) -> Any:
+        """Ask one server of this datacenter how far its log is."""
+        method = self.dispatcher.find("Status.RaftStats")
+        if server.address == self.raft.identity.address:
+            return self._run(method, request)
+        return self._remote.call(
+            server.address, server.datacenter, method.name, method.reply, request
+        )
 
     def _run(self, method: Method, request: Struct) -> Any:
         rule = method.acl

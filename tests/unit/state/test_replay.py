@@ -19,7 +19,6 @@ WITHOUT_TABLE = frozenset(
     (
         MessageType.ACL,
         MessageType.PREPARED_QUERY,
-        MessageType.AUTOPILOT,
         MessageType.ACL_BOOTSTRAP,
         MessageType.INTENTION,
         MessageType.CONNECT_CA,

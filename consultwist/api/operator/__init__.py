@@ -1,0 +1,1 @@
+"""What operators see and change: the servers of Raft, their health, autopilot."""

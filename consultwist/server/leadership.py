@@ -72,7 +72,11 @@ class LeaderRoutines:
         if reign != self._reign:
             return
         for routine in self._routines:
-            self._stops.append(routine.start(self._server))
+            try:
+                self._stops.append(routine.start(self._server))
+            except Exception:
+                # One feature's fault must not keep the others from being served.
+                self.log.failure("leader routine {name} failed", name=routine.name)
         self.ready = True
         for waiting in self._take_waiting():
             waiting.callback(None)

@@ -11,6 +11,7 @@ import attrs
 
 from consultwist.errors import WireError
 from consultwist.wire.msgpack import pack
+from consultwist.wire.struct import Struct
 
 #: Commands longer than this are cut; Raft entries of Consul's are no longer (Consul's
 #: own chunk size, raft's suggested largest entry).
@@ -68,6 +69,13 @@ def split(command: bytes, operation: int) -> list[tuple[bytes, bytes]]:
     ]
 
 
+class _Chunk(Struct):
+    """A chunk in the snapshot record."""
+
+    data: bytes = b""
+    term: int = 0
+
+
 class Chunks:
     """The chunks seen of commands that are not complete yet."""
 
@@ -117,16 +125,22 @@ class Chunks:
 
     @classmethod
     def from_record(cls, raw: Any) -> "Chunks":
-        """Rebuild from the decoded value of the snapshot record."""
+        """Rebuild from the decoded value of the snapshot record.
+
+        Raises:
+            WireError: where the value is malformed.
+        """
         chunks = cls()
         chunk_map = raw.get(b"ChunkMap") if isinstance(raw, dict) else None
+        if not isinstance(chunk_map, dict | None):
+            raise WireError("snapshot: malformed chunks")
         for operation, parts in (chunk_map or {}).items():
-            kept: list[bytes | None] = []
-            for part in parts or ():
-                kept.append(None if part is None else part[b"Data"])
-                if part is not None:
-                    chunks._term = part[b"Term"]
-            chunks._operations[operation] = kept
+            if not isinstance(operation, int) or not isinstance(parts, list):
+                raise WireError("snapshot: malformed chunks")
+            read = [None if part is None else _Chunk.from_raw(part) for part in parts]
+            for chunk in read:
+                chunks._term = chunk.term if chunk else chunks._term
+            chunks._operations[operation] = [chunk and chunk.data for chunk in read]
         return chunks
 
     def __iter__(self) -> Iterator[int]:

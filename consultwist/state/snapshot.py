@@ -8,7 +8,7 @@ a restore they overwrite what the records before them derived.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from consultwist.errors import WireError
+from consultwist.errors import ConsultwistError, WireError
 from consultwist.interfaces import IStateTable
 from consultwist.state.chunking import Chunks
 from consultwist.state.store import Store
@@ -105,12 +105,20 @@ def read(
         elif kind == MessageType.CHUNKING_STATE:
             kept = Chunks.from_record(record)
         elif kind in restorers:
-            restorers[kind](transaction, record)
+            _restore(restorers[kind], transaction, record)
         else:
             raise WireError(f"Unrecognized msg type {kind}")
         # Nothing is ever undone here, and a million undo notes would be kept.
         transaction.commit()
     return kept
+
+
+def _restore(restorer: Restorer, transaction: Transaction, record: Any) -> None:
+    try:
+        restorer(transaction, record)
+    except ConsultwistError as error:
+        # Records that contradict each other are the sender's fault, too.
+        raise WireError(f"snapshot: {error}") from error
 
 
 def _restore_index(transaction: Transaction, record: Any) -> None:

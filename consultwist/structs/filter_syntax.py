@@ -15,7 +15,6 @@ any of them reached. This one works alike, so that it says the same. Each rule i
 once at each position, hence the time is linear.
 """
 
-import ast
 import re
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -389,23 +388,29 @@ class _Parser:
 #: The inside of a string in double quotes, as Go's strconv.Unquote takes it.
 _GO_ESCAPES: Final = re.compile(
     r"(?:[^\\]|\\(?:[abfnrtv\\\"]|[0-3][0-7]{2}|x[0-9a-fA-F]{2}"
-    r"|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4}))*"
+    r"|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|U000(?!0[dD][89a-fA-F])[0-9a-fA-F]{5}"
+    r"|U0010[0-9a-fA-F]{4}))*"
 )
+
+#: One escape; those that stand for bytes of UTF-8 are taken together.
+_ESCAPE: Final = re.compile(
+    r"(?:\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2}))+|\\u.{4}|\\U.{8}|\\."
+)
+_ESCAPED: Final = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
 
 
 def _unescape(text: str) -> str:
-    """Resolve escapes, which are a part of Python's own."""
-    if re.search(r"\\[x0-3]", text):
-        # These stand for bytes of UTF-8, the others for characters.
-        text = re.sub(
-            r"(?:\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2}))+",
-            lambda found: _from_bytes(found.group()),
-            text,
-        )
-    return str(ast.literal_eval('"' + text.replace('"', '\\"') + '"'))
+    """Resolve the escapes of a text that matches `_GO_ESCAPES`."""
+    return _ESCAPE.sub(_resolve, text)
 
 
-def _from_bytes(escapes: str) -> str:
-    raw: bytes = ast.literal_eval(f'b"{escapes}"')
-    text = raw.decode("utf-8", "surrogateescape")
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+def _resolve(found: re.Match[str]) -> str:
+    escape = found.group()
+    if escape[1] in "uU":
+        return chr(int(escape.lstrip("\\uU"), 16))
+    character = _ESCAPED.get(escape[1])
+    if character is not None:
+        return character
+    octets = escape.split("\\")[1:]
+    raw = bytes(int(o[1:], 16) if o[0] == "x" else int(o, 8) for o in octets)
+    return raw.decode("utf-8", "surrogateescape")

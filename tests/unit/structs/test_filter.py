@@ -137,3 +137,18 @@ def test_many_terms_are_fine():
     """An expression of many terms is read in one pass."""
     expression = " or ".join(f"Node == n{i}" for i in range(900))
     assert _keeps(expression, Node(node="n899"))
+
+
+def test_escapes_stand_beside_bytes_that_are_no_utf8():
+    """Such bytes come percent-encoded in a request; they are compared as they are."""
+    odd = Node(node=b"\xc3(\n".decode("utf-8", "surrogateescape"))
+    assert _keeps('Node == "\udcc3(\\n"', odd)
+    assert _keeps('Node == "\\xc3(\\012"', odd)
+    assert _keeps('Node == "\\u0041\\U0001F600\\t\\\\"', Node(node="A\U0001f600\t\\"))
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\U0000d800", "\\U00110000", "\\777"])
+def test_escapes_that_stand_for_no_character_are_refused(escape):
+    """Half a surrogate pair is no character, written short or long."""
+    with pytest.raises(FilterError, match="invalid syntax"):
+        compile_filter(f'Node == "{escape}"', Node)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from consultwist.testing.processes import AgentProcess, find_consul, wait_until
+from consultwist.testing.processes import RunningAgent, find_consul, wait_until
 
 CONSUL = find_consul()
 
@@ -66,7 +66,7 @@ def agent(tmp_path_factory):
     """One agent that all tests but those that end it share."""
     folder = tmp_path_factory.mktemp("agent")
     command = [*OURS, "agent"]
-    with AgentProcess(folder, {"node_name": "one"}, command=command) as running:
+    with RunningAgent(folder, {"node_name": "one"}, command=command) as running:
         wait_until(lambda: running.http("GET", "/v1/catalog/nodes").json)
         yield running
 
@@ -493,7 +493,7 @@ def test_round_trip_time(consul):
 
 def test_leave_ends_the_agent(tmp_path):
     """The agent leaves its pools and ends in good order."""
-    with AgentProcess(tmp_path, {"node_name": "gone"}) as agent:
+    with RunningAgent(tmp_path, {"node_name": "gone"}) as agent:
         shown = CLI(agent)("leave")
         assert shown == "Graceful leave complete\n"
         assert agent.wait() == 0

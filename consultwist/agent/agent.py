@@ -105,6 +105,7 @@ class Agent(MultiService):
         self.plugins = plugins
         self.metrics = metrics
         self.tokens = Tokens.of(config)
+        self._calls = metrics.counter_series("client.rpc")
         self._surroundings = surroundings
         self.delegate: Any = None
         metrics.setServiceParent(self)
@@ -177,6 +178,7 @@ class Agent(MultiService):
 
     def rpc(self, method: str, request: Struct) -> Any:
         """Call a server method; an empty datacenter becomes this agent's."""
+        self._calls.add(1)
         if getattr(request, "datacenter", None) == "":
             request = msgspec.structs.replace(
                 request, datacenter=self.config.datacenter

@@ -1,6 +1,7 @@
 """From a request to an entry of the Raft log, and back to its answer."""
 
 import random
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -24,12 +25,23 @@ class Proposer(Protocol):
 class RaftApply:
     """Proposes commands and gives back what the state machine answered."""
 
-    def __init__(self, raft: Proposer, rng: random.Random) -> None:
+    def __init__(
+        self, raft: Proposer, rng: random.Random, counted: Callable[[float], None]
+    ) -> None:
+        """Take what is needed.
+
+        Args:
+            raft: takes the proposals.
+            rng: numbers chunked operations.
+            counted: counts each proposal.
+        """
         self._raft = raft
         self._rng = rng
+        self._counted = counted
 
     def __call__(self, message_type: int, request: Struct) -> Deferred[Any]:
         """Propose one command; fails where the state machine refuses it."""
+        self._counted(1)
         command = bytes([message_type]) + request.pack()
         if message_type == MessageType.KVS and len(command) > CHUNK_SIZE:
             return self._propose_chunks(command)

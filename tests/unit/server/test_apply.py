@@ -14,6 +14,10 @@ from consultwist.structs.txn import TxnKVOp, TxnOp, TxnRequest
 from consultwist.testing.deferred import failure_of, no_result_of, result_of
 
 
+def counted(_):
+    """Count nothing: what is counted is of no interest here."""
+
+
 class Proposer:
     """Takes proposals, and answers as a test wants it."""
 
@@ -33,7 +37,7 @@ def raft():
 
 def _apply(raft, value=b"1"):
     request = KVSRequest(op="set", dir_ent=DirEntry(key="a", value=value))
-    apply = RaftApply(raft, random.Random(1))
+    apply = RaftApply(raft, random.Random(1), counted)
     return request, apply(MessageType.KVS, request)
 
 
@@ -82,5 +86,7 @@ def test_other_commands_are_never_cut(raft):
     """Whatever their size: only writes of keys are chunked in Consul."""
     entry = DirEntry(key="a", value=b"x" * (2 * CHUNK_SIZE))
     operation = TxnOp(kv=TxnKVOp(verb="set", dir_ent=entry))
-    RaftApply(raft, random.Random(1))(MessageType.TXN, TxnRequest(ops=[operation]))
+    RaftApply(raft, random.Random(1), counted)(
+        MessageType.TXN, TxnRequest(ops=[operation])
+    )
     assert len(raft.proposals) == 1

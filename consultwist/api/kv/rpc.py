@@ -45,8 +45,7 @@ class KVS(Endpoint):
             raise ConsultwistError("Must provide key")
         if request.op == "lock" and call.server.lock_delays.holds(request.dir_ent.key):
             return False
-        done = call.server.raft_apply(MessageType.KVS, request)
-        return done.addCallback(_succeeded)
+        return call.server.raft_apply(MessageType.KVS, request)
 
     @method(KeyRequest, acl=read_rule)
     def get(self, call: Call, request: KeyRequest) -> Parkable[IndexedDirEntries]:
@@ -71,10 +70,6 @@ class KVS(Endpoint):
             _list_keys, call.server.store, request.prefix, request.seperator
         )
         return call.blocking_query(request, query, _keys_reply)
-
-
-def _succeeded(result: Any) -> bool:
-    return result is None or result is True
 
 
 def _entries_reply(entries: list[DirEntry], **meta: Any) -> IndexedDirEntries:

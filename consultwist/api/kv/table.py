@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
-import msgspec.structs
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
@@ -46,7 +45,7 @@ def set_key(txn: Transaction, entry: DirEntry) -> DirEntry:
     """
     existing: DirEntry | None = txn.table(KVS).get(entry.key)
     session = existing.session if existing is not None else ""
-    return _store(txn, existing, msgspec.structs.replace(entry, session=session))
+    return _store(txn, existing, entry, session, entry.lock_index)
 
 
 def delete_key(txn: Transaction, key: str) -> None:
@@ -115,7 +114,7 @@ def lock_key(txn: Transaction, entry: DirEntry) -> DirEntry | None:
         return None
     else:
         lock_index = existing.lock_index + 1
-    return _store(txn, existing, msgspec.structs.replace(entry, lock_index=lock_index))
+    return _store(txn, existing, entry, entry.session, lock_index)
 
 
 def unlock_key(txn: Transaction, entry: DirEntry) -> DirEntry | None:
@@ -132,15 +131,12 @@ def unlock_key(txn: Transaction, entry: DirEntry) -> DirEntry | None:
     existing: DirEntry | None = txn.table(KVS).get(entry.key)
     if existing is None or existing.session != entry.session:
         return None
-    released = msgspec.structs.replace(
-        entry, session="", lock_index=existing.lock_index
-    )
-    return _store(txn, existing, released)
+    return _store(txn, existing, entry, "", existing.lock_index)
 
 
 def release_key(txn: Transaction, entry: DirEntry) -> None:
     """Take the session off a key, because the session ended."""
-    _store(txn, entry, msgspec.structs.replace(entry, session=""))
+    _store(txn, entry, entry, "", entry.lock_index)
 
 
 def held_by(txn: Transaction, session_id: str) -> list[DirEntry]:
@@ -154,29 +150,33 @@ def _matches(existing: DirEntry | None, modify_index: int) -> bool:
     return existing.modify_index == modify_index
 
 
-def _store(txn: Transaction, existing: DirEntry | None, entry: DirEntry) -> DirEntry:
-    if existing is None:
-        stored = msgspec.structs.replace(
-            entry, create_index=txn.index, modify_index=txn.index
-        )
-    elif _equal(existing, entry):
+def _store(
+    txn: Transaction,
+    existing: DirEntry | None,
+    entry: DirEntry,
+    session: str,
+    lock_index: int,
+) -> DirEntry:
+    """Store key, value and flags of an entry with the given lock."""
+    if existing is not None and (
+        existing.lock_index == lock_index
+        and existing.flags == entry.flags
+        and (existing.value or b"") == (entry.value or b"")
+        and existing.session == session
+    ):
         return existing
-    else:
-        stored = msgspec.structs.replace(
-            entry, create_index=existing.create_index, modify_index=txn.index
-        )
+    stored = DirEntry(
+        lock_index=lock_index,
+        key=entry.key,
+        flags=entry.flags,
+        value=entry.value,
+        session=session,
+        create_index=txn.index if existing is None else existing.create_index,
+        modify_index=txn.index,
+    )
     txn.put(KVS, stored)
     txn.set_index(KVS)
     return stored
-
-
-def _equal(one: DirEntry, other: DirEntry) -> bool:
-    return (
-        one.lock_index == other.lock_index
-        and one.flags == other.flags
-        and (one.value or b"") == (other.value or b"")
-        and one.session == other.session
-    )
 
 
 def _bury(txn: Transaction, key: str) -> None:
@@ -188,19 +188,22 @@ def _bury(txn: Transaction, key: str) -> None:
 # --- commands ----------------------------------------------------------------------
 
 
-def _set(txn: Transaction, entry: DirEntry) -> None:
+def _set(txn: Transaction, entry: DirEntry) -> bool:
     set_key(txn, entry)
+    return True
 
 
-def _delete(txn: Transaction, entry: DirEntry) -> None:
+def _delete(txn: Transaction, entry: DirEntry) -> bool:
     delete_key(txn, entry.key)
+    return True
 
 
-def _delete_tree(txn: Transaction, entry: DirEntry) -> None:
+def _delete_tree(txn: Transaction, entry: DirEntry) -> bool:
     delete_tree(txn, entry.key)
+    return True
 
 
-_OPERATIONS: Final[dict[str, Callable[[Transaction, DirEntry], Any]]] = {
+_OPERATIONS: Final[dict[str, Callable[[Transaction, DirEntry], bool]]] = {
     "set": _set,
     "delete": _delete,
     "delete-tree": _delete_tree,
@@ -211,8 +214,8 @@ _OPERATIONS: Final[dict[str, Callable[[Transaction, DirEntry], Any]]] = {
 }
 
 
-def apply_kvs(txn: Transaction, data: bytes) -> Any:
-    """Apply a KVS command: None for plain writes, else whether it succeeded."""
+def apply_kvs(txn: Transaction, data: bytes) -> bool:
+    """Apply a KVS command; tells whether it was done."""
     request = KVSRequest.unpack(data)
     operation = _OPERATIONS.get(request.op)
     if operation is None:

@@ -25,6 +25,7 @@ OPERATIONS_MAX: Final = 1024
 CHUNKS_MAX: Final = 128
 
 _VARINT_MAX: Final = 10
+_UINT64_MAX: Final = 2**64 - 1
 
 
 @attrs.frozen
@@ -139,8 +140,9 @@ class Chunks:
                 raise WireError("snapshot: malformed chunks")
             read = [None if part is None else _Chunk.from_raw(part) for part in parts]
             for chunk in read:
-                chunks._term = chunk.term if chunk else chunks._term
-            chunks._operations[operation] = [chunk and chunk.data for chunk in read]
+                chunks._term = chunks._term if chunk is None else chunk.term
+            data = [None if chunk is None else chunk.data for chunk in read]
+            chunks._operations[operation] = data
         return chunks
 
     def __iter__(self) -> Iterator[int]:
@@ -164,6 +166,6 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
             break
         byte = data[at + count]
         value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:
+        if byte < 0x80 and value <= _UINT64_MAX:
             return value, at + count + 1
     raise WireError("raft: malformed chunk extensions")

@@ -100,6 +100,8 @@ def read(
         record = next(values, None)
         if record is None:
             raise WireError("snapshot: cut off inside a record")
+        if kind.__class__ is not int:
+            raise WireError("snapshot: a record without a type")
         if kind == MessageType.INDEX:
             _restore_index(transaction, record)
         elif kind == MessageType.CHUNKING_STATE:

@@ -32,3 +32,10 @@ def test_malformed_chunks_are_refused(chunk_map):
     record = {"ChunkMap": chunk_map}
     with pytest.raises(WireError):
         Replica().restore(_snapshot(MessageType.CHUNKING_STATE, record))
+
+
+@pytest.mark.parametrize("kind", [{}, [], b"\x02", 2.0, True])
+def test_a_type_is_a_number(kind):
+    """Nothing else stands before a record."""
+    with pytest.raises(WireError, match="without a type"):
+        Replica().restore(pack({"LastIndex": 9}) + pack(kind) + pack({}))

@@ -124,11 +124,11 @@ def _restore(restorer: Restorer, transaction: Transaction, record: Any) -> None:
 
 
 def _restore_index(transaction: Transaction, record: Any) -> None:
-    try:
-        name = record[b"Key"].decode("utf-8", "surrogateescape")
-        transaction.set_index(name, int(record[b"Value"]))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise WireError("snapshot: malformed index record") from error
+    row = record if isinstance(record, dict) else {}
+    name, value = row.get(b"Key"), row.get(b"Value")
+    if not isinstance(name, bytes) or value.__class__ is not int:
+        raise WireError("snapshot: malformed index record")
+    transaction.set_index(name.decode("utf-8", "surrogateescape"), value)
 
 
 def _values(chunks: Iterable[bytes]) -> Iterator[Any]:

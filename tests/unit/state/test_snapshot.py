@@ -39,3 +39,13 @@ def test_a_type_is_a_number(kind):
     """Nothing else stands before a record."""
     with pytest.raises(WireError, match="without a type"):
         Replica().restore(pack({"LastIndex": 9}) + pack(kind) + pack({}))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [7, {}, {"Key": "kvs"}, {"Key": 7, "Value": 7}, {"Key": "k", "Value": 1e300}],
+)
+def test_malformed_index_rows_are_refused(record):
+    """An index is a whole number with a name."""
+    with pytest.raises(WireError, match="malformed index record"):
+        Replica().restore(_snapshot(MessageType.INDEX, record))

@@ -1,6 +1,7 @@
 """From a service as a user defines it to the instance and the checks that it means."""
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec.structs
@@ -143,14 +144,17 @@ def _proxy(proxy: ConnectProxyConfig | None) -> ConnectProxyConfig:
 
 
 def sidecar_of(
-    definition: ServiceDefinition, service: NodeService, port: int
+    definition: ServiceDefinition,
+    service: NodeService,
+    free_port: Callable[[str], int],
 ) -> ServiceDefinition | None:
     """Return the definition of the proxy beside a service, or None for no sidecar.
 
     Args:
         definition: the parent as the user defined it.
         service: the parent's instance.
-        port: the port for the proxy, where its definition names none.
+        free_port: gives the port for a proxy by its id; asked where the definition
+            names none.
 
     Raises:
         BadRequest: where the sidecar's definition cannot be.
@@ -170,10 +174,11 @@ def sidecar_of(
             "sidecar_service"
         )
     proxy = sidecar.proxy or ConnectProxyConfig()
-    chosen = sidecar.port or port
+    sidecar_id = f"{service.id}-sidecar-proxy"
+    chosen = sidecar.port or free_port(sidecar_id)
     return msgspec.structs.replace(
         sidecar,
-        id=f"{service.id}-sidecar-proxy",
+        id=sidecar_id,
         name=sidecar.name or f"{service.service}-sidecar-proxy",
         kind=sidecar.kind or CONNECT_PROXY,
         address=sidecar.address or service.address,

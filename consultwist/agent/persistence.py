@@ -8,20 +8,24 @@ for the disk.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+import attrs
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from consultwist.errors import ConsultwistError, StorageError
 from consultwist.host import Host
+from consultwist.raft.storage.files import make_folder, sync_folder, write_new
 from consultwist.structs.catalog import CheckType, HealthCheck, NodeService
 from consultwist.wire import json, json_decode
 from consultwist.wire.struct import Struct
+
+T = TypeVar("T")
 
 #: Files of anybody else, and unfinished ones, are left alone.
 _TEMPORARY: Final = ".tmp"
@@ -47,6 +51,51 @@ class PersistedCheck(Struct):
     source: str = ""
 
 
+class FileWriter:
+    """Changes files in a thread, and tells when the changes are on the disk.
+
+    What is asked for in one turn of the reactor, or while the thread is busy, becomes
+    one batch: one hand-over to the thread, and one flush of each folder. Changes happen
+    in the order in which they were asked for.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._gathered: list[_Change] = []
+        self._is_busy = False
+
+    def change(self, path: Path, content: bytes | None) -> Deferred[None]:
+        """Write a file, or remove it where there is no content."""
+        if not self._gathered and not self._is_busy:
+            self._host.reactor.callLater(0, self._begin)
+        change = _Change(path, content)
+        self._gathered.append(change)
+        return change.done
+
+    def _begin(self) -> None:
+        batch, self._gathered = self._gathered, []
+        self._is_busy = True
+        reactor = self._host.reactor
+        pool = reactor.getThreadPool()
+        written = deferToThreadPool(reactor, pool, _change_all, batch)
+        written.addBoth(self._ended, batch)
+
+    def _ended(self, result: Any, batch: "list[_Change]") -> None:
+        self._is_busy = False
+        if self._gathered:
+            self._begin()
+        failures = result if isinstance(result, list) else [result] * len(batch)
+        for change, failure in zip(batch, failures, strict=True):
+            change.done.callback(failure)
+
+
+@attrs.frozen(eq=False)
+class _Change:
+    path: Path
+    content: bytes | None
+    done: "Deferred[Any]" = attrs.field(factory=Deferred)
+
+
 class Files:
     """The files of one directory, by the id of what they remember.
 
@@ -55,26 +104,24 @@ class Files:
 
     log = Logger()
 
-    def __init__(self, host: Host, directory: Path | None) -> None:
-        self._host = host
+    def __init__(self, writer: FileWriter, directory: Path | None) -> None:
+        self._writer = writer
         self._directory = directory
-        # One writer at a time keeps two writes of the same id in order.
-        self._lock = DeferredLock()
 
     def save(self, key: str, record: Struct) -> Deferred[None]:
         """Write a record; fires when it is on the disk."""
         if self._directory is None:
             return succeed(None)
-        path = self._directory / _file_name(key)
-        data = json.encode(record)
-        return self._in_thread(lambda: _write(path, data))
+        return self._writer.change(
+            self._directory / _file_name(key), json.encode(record)
+        )
 
     def remove(self, key: str) -> Deferred[None]:
-        """Remove a record, if there is one."""
+        """Remove a record, if there is one; fires when that is on the disk."""
         if self._directory is None:
             return succeed(None)
         path = self._directory / _file_name(key)
-        return self._in_thread(lambda: path.unlink(missing_ok=True))
+        return self._writer.change(path, None)
 
     def load(self, kind: type[Struct]) -> Iterator[Any]:
         """Yield the records; a file that cannot be read is reported and left there."""
@@ -94,35 +141,44 @@ class Files:
                     error=error,
                 )
 
-    def _in_thread(self, write: Callable[[], None]) -> Deferred[None]:
-        reactor = self._host.reactor
-        pool = reactor.getThreadPool()
-        return cast(
-            Deferred[None],
-            self._lock.run(deferToThreadPool, reactor, pool, write),
-        )
-
 
 def _file_name(key: str) -> str:
     # Consul names files by the MD5 of the id, whatever characters the id has.
     return hashlib.md5(key.encode("utf-8", "surrogateescape")).hexdigest()  # noqa: S324
 
 
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(path.name + _TEMPORARY)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _change_all(batch: list[_Change]) -> list[Failure | None]:
+    """Make changes, in the thread; return for each what went wrong, or None."""
+    failures = [_attempt(_change_one, change) for change in batch]
+    folders = {change.path.parent for change in batch}
+    flushed = {folder: _attempt(sync_folder, folder) for folder in folders}
+    return [
+        failure or flushed[change.path.parent]
+        for change, failure in zip(batch, failures, strict=True)
+    ]
+
+
+def _attempt(act: Callable[[T], None], subject: T) -> Failure | None:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        act(subject)
+    except OSError:
+        return Failure()
+    return None
+
+
+def _change_one(change: _Change) -> None:
+    path = change.path
+    if change.content is None:
+        path.unlink(missing_ok=True)
+        return
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        try:
+            write_new(temporary, change.content)
+        except FileNotFoundError:
+            make_folder(path.parent)
+            write_new(temporary, change.content)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -17,7 +17,12 @@ from twisted.python.failure import Failure
 from consultwist.agent.check_runners import CheckRunners
 from consultwist.agent.definitions import check_types, node_service, sidecar_of
 from consultwist.agent.local_state import CRITICAL, LocalState
-from consultwist.agent.persistence import Files, PersistedCheck, PersistedService
+from consultwist.agent.persistence import (
+    Files,
+    FileWriter,
+    PersistedCheck,
+    PersistedService,
+)
 from consultwist.checks.definition import (
     kind_of,
     node_check_row,
@@ -76,8 +81,9 @@ class Registry:
         self._runners = runners
         in_memory = config.dev_mode or not config.data_dir
         root = None if in_memory else Path(config.data_dir)
-        self._service_files = Files(host, root and root / "services")
-        self._check_files = Files(host, root and root / "checks")
+        writer = FileWriter(host)
+        self._service_files = Files(writer, root and root / "services")
+        self._check_files = Files(writer, root and root / "checks")
 
     # --- services --------------------------------------------------------------------
 
@@ -97,8 +103,7 @@ class Registry:
         """
         plans = [self._plan_service(definition, source)]
         service = plans[0][0]
-        port = self._sidecar_port(f"{service.id}-sidecar-proxy")
-        sidecar = sidecar_of(definition, service, port)
+        sidecar = sidecar_of(definition, service, self._sidecar_port)
         if sidecar is not None:
             plans.append(self._plan_service(sidecar, source, is_sidecar=True))
         written: list[Deferred[None]] = []

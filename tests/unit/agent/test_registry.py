@@ -49,6 +49,22 @@ class World:
     def reap(self, service_id):
         self.reaped.append(service_id)
 
+    def write_files(self):
+        """Let what was registered reach the disk."""
+        self.host.reactor.advance(0)
+
+    def service(self, service_id):
+        """Return a service that is there."""
+        found = self.state.service(service_id)
+        assert found is not None
+        return found
+
+    def check(self, check_id):
+        """Return a check that is there."""
+        found = self.state.check(check_id)
+        assert found is not None
+        return found
+
 
 def ttl(seconds=10, **fields):
     """Return a TTL check."""
@@ -59,9 +75,9 @@ def test_a_service_gets_its_defaults_and_its_check():
     """The id defaults to the name, weights to one, the check's id to the service's."""
     world = World()
     world.registry.register_service(ServiceDefinition(name="web", check=ttl()))
-    service = world.state.service("web")
+    service = world.service("web")
     assert (service.service, service.weights) == ("web", Weights(passing=1, warning=1))
-    check = world.state.check("service:web")
+    check = world.check("service:web")
     assert (check.name, check.status) == ("Service 'web' check", "critical")
     assert (check.service_id, check.type) == ("web", "ttl")
 
@@ -125,7 +141,7 @@ def test_registering_again_keeps_what_is_known_of_a_check():
     world.registry.register_service(definition)
     world.registry.update_ttl("service:web", "passing", "fine")
     world.registry.register_service(definition)
-    assert world.state.check("service:web").status == "passing"
+    assert world.check("service:web").status == "passing"
 
 
 def test_checks_that_are_defined_no_more_go_if_that_is_asked_for():
@@ -146,7 +162,7 @@ def test_a_sidecar_comes_and_goes_with_its_service():
         name="web", port=80, connect=ServiceConnect(sidecar_service=sidecar)
     )
     world.registry.register_service(definition)
-    proxy = world.state.service("web-sidecar-proxy")
+    proxy = world.service("web-sidecar-proxy")
     assert (proxy.kind, proxy.port) == ("connect-proxy", 21000)
     assert proxy.proxy.destination_service_id == "web"
     assert [c.name for c in world.state.checks_of("web-sidecar-proxy")] == [
@@ -204,12 +220,13 @@ def test_what_was_registered_is_there_after_a_restart(tmp_path):
     world.registry.register_service(definition)
     world.registry.register_check(CheckDefinition(name="mem", ttl=30 * SECOND))
     world.registry.update_ttl("service:web", "passing", "fine")
+    world.write_files()
     again = World(tmp_path)
     again.registry.load([], [])
-    assert again.state.service("web").tags == ["a"]
+    assert again.service("web").tags == ["a"]
     assert again.state.service_token("web") == "secret"
-    assert again.state.check("service:web").status == "passing"
-    assert again.state.check("mem").status == "critical"
+    assert again.check("service:web").status == "passing"
+    assert again.check("mem").status == "critical"
     assert {(p.stat().st_mode & 0o777) for p in tmp_path.rglob("*") if p.is_file()} == {
         0o600
     }
@@ -219,9 +236,11 @@ def test_the_configuration_wins_over_a_file(tmp_path):
     """A service that the configuration defines is not overwritten by an old file."""
     world = World(tmp_path)
     world.registry.register_service(ServiceDefinition(name="web", port=1))
+    world.write_files()
     again = World(tmp_path)
     again.registry.load([ServiceDefinition(name="web", port=2)], [])
-    assert again.state.service("web").port == 2
+    assert again.service("web").port == 2
+    again.write_files()
     assert list((tmp_path / "services").iterdir()) == []
 
 
@@ -229,6 +248,7 @@ def test_a_damaged_file_is_reported_and_the_others_load(tmp_path):
     """One broken file does not keep the agent from starting."""
     world = World(tmp_path)
     world.registry.register_service(ServiceDefinition(name="web"))
+    world.write_files()
     (tmp_path / "services" / "broken").write_text("{")
     (tmp_path / "services" / "unfinished.tmp").write_text("{")
     again = World(tmp_path)
@@ -240,6 +260,7 @@ def test_the_files_have_the_form_of_a_stock_agent(tmp_path):
     """An agent may take over the data directory of a stock one, and the other way."""
     world = World(tmp_path)
     world.registry.register_service(ServiceDefinition(name="web", port=80))
+    world.write_files()
     (path,) = (tmp_path / "services").iterdir()
     assert path.name == "2567a5ec9705eb7ac2c984033e06189d"
     stored = json.loads(path.read_text())
@@ -260,4 +281,4 @@ def test_a_reload_follows_the_configuration():
     )
     world.registry.reload(before, after)
     assert sorted(world.state.services()) == ["b", "c", "http"]
-    assert world.state.service("b").port == 9
+    assert world.service("b").port == 9

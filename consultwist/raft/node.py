@@ -45,7 +45,7 @@ from consultwist.raft.messages import (
 )
 from consultwist.raft.performer import Performer
 from consultwist.raft.settings import RaftSettings
-from consultwist.raft.snapshot_work import SnapshotWork
+from consultwist.raft.snapshot_work import PutInPlace, SnapshotWork
 from consultwist.raft.storage.snapshot_files import SnapshotMeta
 
 log = Logger()
@@ -393,7 +393,9 @@ class RaftNode(Service):
         """Return an `ISnapshotSource` of the newest snapshot, at least that one."""
         return self._storage.open_snapshot(meta.index, meta.term)
 
-    def restore(self, chunks: Iterable[bytes], index: int) -> "Deferred[None]":
+    def restore(
+        self, chunks: Iterable[bytes], index: int, put_in_place: PutInPlace = None
+    ) -> "Deferred[None]":
         """Replace the whole state by a user's snapshot; fires when that is done.
 
         The followers are sent it as a snapshot. What waits to be committed fails.
@@ -401,11 +403,13 @@ class RaftNode(Service):
         Args:
             chunks: the state stream, which was checked before.
             index: the snapshot's own index; ours will be higher than it.
+            put_in_place: what does so where the state was read already.
         """
         barrier = self.barrier()
-        # What is proposed from now on comes after the restore.
+        # What is proposed from now on comes after it.
         self._proposals.is_held = True
-        replaced = self._snapshot_work.replace(self, barrier, chunks, index)
+        work = self._snapshot_work
+        replaced = work.replace(self, barrier, chunks, index, put_in_place)
         return replaced.addBoth(self._restored)
 
     def _restored(self, result: Any) -> Any:

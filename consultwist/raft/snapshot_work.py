@@ -4,7 +4,7 @@ A snapshot is written piece by piece, with turns of the reactor between the piec
 made durable in a thread.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 #: After so long the reactor has its turn: a quarter of the longest one allowed.
 _SLICE_S: Final = 0.005
+
+#: Gives a state machine a state that was read before; None where it is to be read
+#: back from the disk, in one turn of the reactor.
+PutInPlace = Callable[[], None] | None
 
 log = Logger()
 
@@ -185,10 +189,13 @@ class SnapshotWork:
         barrier: "Deferred[None]",
         chunks: Iterable[bytes],
         index: int,
+        put_in_place: PutInPlace,
     ) -> "Deferred[None]":
         """Replace the whole state by a user's snapshot."""
         return self._run(
-            Deferred.fromCoroutine(self._replace(node, barrier, chunks, index))
+            Deferred.fromCoroutine(
+                self._replace(node, barrier, chunks, index, put_in_place)
+            )
         )
 
     async def _replace(
@@ -197,6 +204,7 @@ class SnapshotWork:
         barrier: "Deferred[None]",
         chunks: Iterable[bytes],
         index: int,
+        put_in_place: PutInPlace,
     ) -> None:
         await barrier
         state = node.core.state
@@ -209,25 +217,32 @@ class SnapshotWork:
             state.configurations.latest_index,
         )
         meta = await self._write(self._meta(basis), chunks)
-        self._put_in_place(node, basis, meta)
+        self._put_in_place(node, basis, meta, put_in_place)
 
     def _put_in_place(
         self,
         node: "RaftNode",
         basis: SnapshotBasis,
         meta: SnapshotMeta,
+        put_in_place: PutInPlace,
     ) -> None:
         try:
             core = node.core
             if not core.is_leader or core.state.term != basis.term:
                 raise NotLeader
-            source = self._storage.open_snapshot(meta.index, meta.term)
-            try:
-                self._fsm.restore(source.chunks())
-            finally:
-                source.close()
+            if put_in_place is None:
+                self._read_back(meta)
+            else:
+                put_in_place()
         except (Exception, CancelledError):
             self._storage.drop_snapshot(meta)
             raise
         core.restored(basis, self._clock.monotonic())
         node.flush()
+
+    def _read_back(self, meta: SnapshotMeta) -> None:
+        source = self._storage.open_snapshot(meta.index, meta.term)
+        try:
+            self._fsm.restore(source.chunks())
+        finally:
+            source.close()

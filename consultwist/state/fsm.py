@@ -5,6 +5,7 @@ through the state table plugins. Commands that were cut into chunks are joined h
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -76,9 +77,25 @@ class FSM:
         Raises:
             WireError: where the snapshot is not sound; the old state stays then.
         """
+        for put_in_place in self.load(chunks):
+            if put_in_place is not None:
+                put_in_place()
+
+    def load(self, chunks: Iterable[bytes]) -> Iterator[Callable[[], None] | None]:
+        """Read a snapshot bit by bit, beside the state that there is.
+
+        Yields None after each bit, and at the end what puts the snapshot's state in
+        place. Until then this one goes on.
+
+        Raises:
+            WireError: where the snapshot is not sound.
+        """
         fresh = Store(self.store.schemas)
-        restored = snapshot.read(fresh, self._restorers, chunks)
-        self._chunks = restored
+        for kept in snapshot.read_parts(fresh, self._restorers, chunks):
+            yield None if kept is None else partial(self._adopt, fresh, kept)
+
+    def _adopt(self, fresh: Store, kept: Chunks) -> None:
+        self._chunks = kept
         self.store.adopt(fresh)
 
     def _apply(self, entry: Any) -> Any:

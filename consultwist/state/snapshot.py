@@ -21,6 +21,9 @@ from consultwist.wire.struct import Struct
 #: work, so that a snapshot can be spread over turns of the reactor.
 CHUNK_SIZE: Final = 64 * 1024
 
+#: Records restored at once: about two milliseconds' work.
+_RECORDS_AT_ONCE: Final = 100
+
 #: The order of records in a Go server's snapshot; it matters only for byte equality.
 _ORDER: Final = (
     MessageType.REGISTER,
@@ -90,13 +93,27 @@ def read(
     Raises:
         WireError: where a record is malformed, cut off or of an unknown type.
     """
+    kept = Chunks()
+    for part in read_parts(store, restorers, chunks):
+        kept = kept if part is None else part
+    return kept
+
+
+def read_parts(
+    store: Store, restorers: Mapping[int, Restorer], chunks: Iterable[bytes]
+) -> Iterator[Chunks | None]:
+    """Do the same bit by bit: yield None after each, at the end the chunks.
+
+    Raises:
+        WireError: as `read`.
+    """
     values = _values(chunks)
     header = next(values, None)
     if not isinstance(header, dict) or not isinstance(header.get(b"LastIndex"), int):
         raise WireError("snapshot: the header is missing")
     transaction = store.begin(header[b"LastIndex"])
     kept = Chunks()
-    for kind in values:
+    for number, kind in enumerate(values, 1):
         record = next(values, None)
         if record is None:
             raise WireError("snapshot: cut off inside a record")
@@ -112,7 +129,9 @@ def read(
             raise WireError(f"Unrecognized msg type {kind}")
         # Nothing is ever undone here, and a million undo notes would be kept.
         transaction.commit()
-    return kept
+        if number % _RECORDS_AT_ONCE == 0:
+            yield None
+    yield kept
 
 
 def _restore(restorer: Restorer, transaction: Transaction, record: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from consultwist.http.direct import listen_tcp, listen_unix
 from consultwist.http.protocol import HTTPProtocol, HTTPSProtocol
 from consultwist.http.router import Route
 from consultwist.http.site import Site
+from consultwist.http.ui import ui_routes
 from consultwist.interfaces import IAgent, IAgentInterface
 
 log = Logger()
@@ -40,7 +42,7 @@ class HTTPInterface:
             for endpoint in agent.plugins.http_endpoints
             for route in endpoint.routes(agent)
         )
-        return HTTPService(agent, routes)
+        return HTTPService(agent, chain(routes, ui_routes(agent.config)))
 
 
 class HTTPService(Service):

@@ -52,6 +52,9 @@ class HTTPSettings:
     https_handshake_timeout: float = 5.0
     kv_max_value_size: int = 524288
     txn_max_req_len: int = 524288
+    enable_ui: bool = False
+    ui_dir: str = ""
+    ui_content_path: str = "/ui/"
     logging: LogSettings = attrs.Factory(LogSettings)
 
 

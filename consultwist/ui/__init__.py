@@ -1,0 +1,1 @@
+"""The web user interface: plain files, served by `consultwist.http.ui`."""

@@ -24,6 +24,8 @@
      |    +-- CannotBootstrap
      |    +-- NothingToSnapshot
      +-- RPCError                      500, a text that came from another agent
+     |    +-- ServerUnreachable
+     |    +-- CallInterrupted
      +-- ConfigError                   a mistake in the agent's configuration
      +-- WireError                     bytes that do not decode: the peer's fault
      +-- StorageError                  the disk holds what cannot be trusted
@@ -173,6 +175,14 @@ class NothingToSnapshot(RaftError):
 
 class RPCError(ConsultwistError):
     """An error text from another agent that no class of ours stands for."""
+
+
+class ServerUnreachable(RPCError):
+    """No connection to a server could be made; nothing was asked of it."""
+
+
+class CallInterrupted(RPCError):
+    """A server ended the stream before it answered; it may have done what was asked."""
 
 
 class ConfigError(ConsultwistError):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from consultwist.dns.names import Question
     from consultwist.gossip.serf.members import PoolMember
     from consultwist.http.router import Route
+    from consultwist.rpc.dispatch import Method
     from consultwist.state.store import Store
     from consultwist.state.transaction import Transaction
     from consultwist.structs.catalog import CheckType, HealthCheck
@@ -64,6 +65,9 @@ class IRPCEndpoint(IPlugin):
 
     name = Attribute("Unique name; also the service name, such as ``KVS``.")
     service = Attribute("The service name where it is not the unique name, or empty.")
+
+    def methods() -> "Iterator[Method]":
+        """Yield the methods."""
 
 
 class IHTTPEndpoint(IPlugin):

@@ -25,6 +25,7 @@ from consultwist.gossip.config import PoolConfig
 from consultwist.gossip.consul import ServerTags, flood_targets, wan_target
 from consultwist.gossip.node import GossipNode, PoolEvent
 from consultwist.gossip.serf.actions import MemberEvent, UserEventReceived
+from consultwist.gossip.serf.coordinate import Coordinate
 from consultwist.gossip.serf.keys import KeySurvey
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
@@ -161,6 +162,10 @@ class Pools(MultiService):
     def wan_members(self) -> Sequence[PoolMember]:
         """Return the members of the WAN pool; none where this agent is not in it."""
         return [] if self.wan is None else self.wan.members()
+
+    def wan_position(self, name: str) -> Coordinate | None:
+        """Return where a member of the WAN pool is, None where that is not known."""
+        return None if self.wan is None else self.wan.position(name)
 
     def count(self) -> int:
         """Return how many members this datacenter has."""

@@ -67,6 +67,11 @@ class ServerTags:
         """Where its RPC listens, as ``host:port``: its address in Raft."""
         return format_address((self.host, self.port))
 
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the member is alive."""
+        return self.status == MemberStatus.ALIVE
+
 
 def parse_build(text: str) -> tuple[int, int, int] | None:
     """Return the release in a build tag, or None."""

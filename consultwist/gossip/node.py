@@ -373,6 +373,10 @@ class GossipNode(Service):
         """Where we are in the network."""
         return self.serf.coordinate
 
+    def position(self, name: str) -> Coordinate | None:
+        """Return where a member is in the network, None where that is not known."""
+        return self.coordinate if name == self.config.name else self.serf.position(name)
+
     @property
     def counters(self) -> Counter[str]:
         """What was dropped since the start, by reason."""

@@ -7,6 +7,7 @@ import attrs
 
 from consultwist.acl.authorizer import Rule
 from consultwist.errors import RPCError
+from consultwist.rpc.replies import Reply
 from consultwist.wire.struct import Struct
 
 
@@ -18,6 +19,7 @@ class Method:
         name: ``Service.Method``.
         request: the class of the argument.
         acl: who may call it.
+        reply: the type of the answer.
         run: takes the call's context and the request; returns a reply, a Deferred or a
             coroutine.
         local: answered by whichever server of the datacenter is asked.
@@ -27,6 +29,7 @@ class Method:
     name: str
     request: type[Struct]
     acl: Rule
+    reply: Reply
     run: Callable[[Any, Any], Any]
     local: bool = False
     write: bool = False

@@ -9,7 +9,8 @@
         def apply(self, call: Call, request: KVSRequest) -> Deferred[bool]:
             ...
 
-The attribute's name gives the RPC name: ``list_keys`` becomes ``KVS.ListKeys``. A
+The attribute's name gives the RPC name: ``list_keys`` becomes ``KVS.ListKeys``. The
+return annotation gives the type of the reply, for the wire. A
 method without a rule cannot be declared. Before `run`, a server has forwarded the
 request where that was due and checked the rule (`server/forwarding.py`).
 """
@@ -25,6 +26,7 @@ from zope.interface import implementer
 from consultwist.acl.authorizer import Authorizer, Rule
 from consultwist.interfaces import IRPCEndpoint
 from consultwist.rpc.dispatch import Method
+from consultwist.rpc.replies import reply_of
 from consultwist.server.blocking import BlockingQueries, Parkable
 from consultwist.state.store import Query
 from consultwist.structs.query import QueryOptions
@@ -90,13 +92,14 @@ class Endpoint:
     def methods(self) -> Iterator[Method]:
         """Yield the methods that the class declares."""
         for attribute in sorted(dir(type(self))):
-            function = getattr(type(self), attribute, None)
+            function: Any = getattr(type(self), attribute, None)
             declaration = getattr(function, _MARK, None)
             if declaration is not None:
                 yield Method(
                     name=f"{self.service or self.name}.{declaration.name}",
                     request=declaration.request,
                     acl=declaration.acl,
+                    reply=reply_of(function),
                     run=_waitable(getattr(self, attribute)),
                     local=declaration.local,
                     write=declaration.write,

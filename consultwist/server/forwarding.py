@@ -2,17 +2,20 @@
 
 import random
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+import attrs
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
-from consultwist.errors import NoLeader, NoPathToDatacenter
+from consultwist.errors import ConsultwistError, NoLeader
+from consultwist.gossip.consul import ServerTags
+from consultwist.rpc.calls import RETRY_FRACTION, is_retryable
 from consultwist.rpc.dispatch import Method
+from consultwist.rpc.replies import Reply
 from consultwist.wire.struct import Struct
-
-#: Between tries a request waits at random up to this part of the hold time.
-_JITTER_FRACTION: Final = 16
 
 
 class LeaderView(Protocol):
@@ -24,6 +27,38 @@ class LeaderView(Protocol):
     def knows_leader(self) -> bool:
         """Tell whether any server is known to lead."""
 
+    def leader_address(self) -> str:
+        """Return the leader's address, or nothing where none is known."""
+
+
+class Remote(Protocol):
+    """Calls of methods on other servers."""
+
+    def call(
+        self, address: str, datacenter: str, method: str, reply: Reply, request: Struct
+    ) -> Deferred[Any]:
+        """Call a method on the server at an address; fires with its reply."""
+
+
+class Routes(Protocol):
+    """Servers of other datacenters."""
+
+    def find(self, datacenter: str) -> ServerTags:
+        """Return the server of a datacenter to ask; raises where there is none."""
+
+    def failed(self, server: ServerTags) -> None:
+        """Note that a server did not answer well."""
+
+
+@attrs.define
+class _Call:
+    """A request on its way to whoever leads."""
+
+    method: Method
+    request: Struct
+    here: Callable[[Method, Struct], Any]
+    failed_at: float | None = None
+
 
 class Forwarder:
     """Decides who runs a method, and waits through elections."""
@@ -34,12 +69,27 @@ class Forwarder:
         rng: random.Random,
         leader: LeaderView,
         *,
+        remote: Remote,
+        routes: Routes,
         datacenter: str,
         hold_timeout_s: float,
     ) -> None:
+        """Set up.
+
+        Args:
+            reactor: schedules further tries.
+            rng: randomness for the time between them.
+            leader: tells who leads.
+            remote: reaches other servers.
+            routes: knows the servers of other datacenters.
+            datacenter: this server's.
+            hold_timeout_s: for how long a request is tried again.
+        """
         self._reactor = reactor
         self._rng = rng
         self._leader = leader
+        self._remote = remote
+        self._routes = routes
         self._datacenter = datacenter
         self._hold_timeout_s = hold_timeout_s
 
@@ -50,58 +100,57 @@ class Forwarder:
 
         Raises:
             NoPathToDatacenter: where the datacenter is not known.
+            DatacenterUnavailable: where none of its servers can be asked.
         """
         datacenter = getattr(request, "datacenter", self._datacenter)
         if datacenter != self._datacenter and (datacenter or not method.local):
-            raise NoPathToDatacenter
-        if method.local:
+            return self._to_datacenter(datacenter, method, request)
+        if method.local or self._leader.is_leader():
             return here(method, request)
-        if self._leader.is_leader() or self._may_be_stale(request):
-            return here(method, request)
-        return _Held(self, method, request, here).start()
+        return self._to_leader(_Call(method, request, here))
+
+    # --- the leader ------------------------------------------------------------------
+
+    def _to_leader(self, call: _Call) -> Any:
+        """Have the leader answer, as soon as there is one."""
+        leader = self._leader
+        if leader.is_leader() or self._may_be_stale(call.request):
+            return call.here(call.method, call.request)
+        address = leader.leader_address()
+        if not address:
+            return self._again(Failure(NoLeader()), call)
+        method = call.method
+        done = self._remote.call(
+            address, self._datacenter, method.name, method.reply, call.request
+        )
+        return done.addErrback(self._again, call)
+
+    def _again(self, failure: Failure, call: _Call) -> Deferred[Any]:
+        now = self._reactor.seconds()
+        if call.failed_at is None:
+            call.failed_at = now
+        is_late = now - call.failed_at >= self._hold_timeout_s
+        if is_late or not is_retryable(call.request, failure.value):
+            return fail(failure)
+        pause_s = self._rng.random() * self._hold_timeout_s / RETRY_FRACTION
+        return deferLater(self._reactor, pause_s, self._to_leader, call)
 
     def _may_be_stale(self, request: Struct) -> bool:
         return getattr(request, "allow_stale", False) and self._leader.knows_leader()
 
+    # --- another datacenter ----------------------------------------------------------
 
-class _Held:
-    """A request that waits for a leader, for as long as the hold time."""
+    def _to_datacenter(
+        self, datacenter: str, method: Method, request: Struct
+    ) -> Deferred[Any]:
+        """Have a server of another datacenter answer; there is one try."""
+        server = self._routes.find(datacenter)
+        done = self._remote.call(
+            server.address, datacenter, method.name, method.reply, request
+        )
+        return done.addErrback(self._datacenter_failed, server)
 
-    def __init__(
-        self,
-        forwarder: Forwarder,
-        method: Method,
-        request: Struct,
-        here: Callable[[Method, Struct], Any],
-    ) -> None:
-        self._forwarder = forwarder
-        self._method = method
-        self._request = request
-        self._here = here
-        self._left_s = forwarder._hold_timeout_s
-        self._done: Deferred[Any] = Deferred(lambda _: self._timer.cancel())
-
-    def start(self) -> Deferred[Any]:
-        """Wait a little, then try again."""
-        self._wait()
-        return self._done
-
-    def _wait(self) -> None:
-        forwarder = self._forwarder
-        pause_s = forwarder._rng.random() * forwarder._hold_timeout_s / _JITTER_FRACTION
-        self._left_s -= pause_s
-        self._timer = forwarder._reactor.callLater(pause_s, self._try)
-
-    def _try(self) -> None:
-        if self._forwarder._leader.is_leader():
-            # Whatever comes of it, a value, a Deferred or an error, is the answer.
-            answer = Deferred.fromCoroutine(self._answer())
-            answer.chainDeferred(self._done)
-        elif self._left_s <= 0:
-            self._done.errback(NoLeader())
-        else:
-            self._wait()
-
-    async def _answer(self) -> Any:
-        result = self._here(self._method, self._request)
-        return await result if isinstance(result, Deferred) else result
+    def _datacenter_failed(self, failure: Failure, server: ServerTags) -> Failure:
+        if failure.check(ConsultwistError):
+            self._routes.failed(server)
+        return failure

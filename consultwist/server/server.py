@@ -11,13 +11,14 @@ from zope.interface import implementer
 from consultwist import durations
 from consultwist.acl.authorizer import ALLOW_ALL, Openness
 from consultwist.config.runtime import RuntimeConfig
-from consultwist.errors import NoLeader, NoServers, PermissionDenied
+from consultwist.errors import NoLeader, PermissionDenied
 from consultwist.gossip.consul import ServerTags
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
 from consultwist.interfaces import (
     IClusterDelegate,
     ILeaderRoutine,
+    IRPCEndpoint,
     IServer,
     IStateTable,
 )
@@ -33,7 +34,7 @@ from consultwist.server.autopilot import Autopilot
 from consultwist.server.blocking import BlockingQueries, Parkable
 from consultwist.server.bootstrap import bootstrap_alone
 from consultwist.server.coordinate_updates import CoordinateUpdates
-from consultwist.server.endpoint import Call, Endpoint
+from consultwist.server.endpoint import Call
 from consultwist.server.forwarding import Forwarder
 from consultwist.server.leadership import LeaderRoutines
 from consultwist.server.membership import Membership
@@ -42,7 +43,6 @@ from consultwist.server.wan import WANRoutes
 from consultwist.state.fsm import FSM
 from consultwist.state.lock_delay import LockDelays
 from consultwist.state.store import Store
-from consultwist.structs.status import RaftStatsRequest
 from consultwist.telemetry.metrics import Metrics
 from consultwist.wire.struct import Struct
 
@@ -52,7 +52,7 @@ class ServerParts:
     """What plugin discovery found for the server half."""
 
     tables: Sequence[IStateTable]
-    endpoints: Sequence[Endpoint]
+    endpoints: Sequence[IRPCEndpoint]
     routines: Sequence[ILeaderRoutine]
 
 
@@ -112,7 +112,9 @@ class Server(MultiService):
         self.coordinate_updates = CoordinateUpdates(reactor)
         self.raft = make_raft(FSM(self.store, parts.tables))
         self.raft.setServiceParent(self)
-        self.raft_apply = RaftApply(self.raft, rng)
+        self.raft_apply = RaftApply(
+            self.raft, rng, metrics.counter_series("raft.apply").add
+        )
         self.dispatcher = Dispatcher(
             method for endpoint in parts.endpoints for method in endpoint.methods()
         )
@@ -145,7 +147,6 @@ class Server(MultiService):
             wait_max_s=config.max_query_time,
         )
         self._call = Call(self, queries, ALLOW_ALL)
-        self.autopilot = Autopilot(self, self._ask_stats)
         self._listener = RPCListener(
             host,
             config,
@@ -246,11 +247,6 @@ class Server(MultiService):
     def on_member_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back after members changed; returns what ends that."""
         return self.membership.on_change(callback)
-
-    def _ask_stats(self, member: ServerTags, request: RaftStatsRequest) -> Any:
-        if member.id != self.raft.identity.server_id:
-            raise NoServers
-        return self.rpc("Status.RaftStats", request)
 
     def _ask_stats(self, server: ServerTags, request: Struct) -> Any:
         """Ask one server of this datacenter how far its log is."""

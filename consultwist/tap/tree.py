@@ -10,12 +10,16 @@ from consultwist.config.runtime import RuntimeConfig
 from consultwist.errors import ConfigError
 from consultwist.host import Host
 from consultwist.raft.interfaces import IRaftStorage
-from consultwist.raft.lone import LoneTransport
 from consultwist.raft.node import Identity, RaftNode
 from consultwist.raft.settings import RaftSettings
 from consultwist.raft.storage.disk import DiskStorage
 from consultwist.raft.storage.memory import MemoryStorage
-from consultwist.server.server import Server, ServerParts
+from consultwist.raft.transport import RaftTransport
+from consultwist.rpc.dial import Dialer
+from consultwist.rpc.first_byte import FirstByte
+from consultwist.rpc.pool import SERVER_IDLE_S, SERVER_STREAMS, ConnectionPool
+from consultwist.rpc.security import Security
+from consultwist.server.server import Server, ServerLinks, ServerParts
 from consultwist.state.fsm import FSM
 from consultwist.telemetry.setup import make_metrics
 
@@ -43,8 +47,24 @@ def make_agent(
     if config.server_mode:
         agent.join_cluster(_make_server(host, config, plugins, agent))
     else:
-        agent.join_cluster(ClientDelegate())
+        agent.join_cluster(_make_client(host, config, plugins, agent))
     return agent
+
+
+def _make_client(
+    host: Host, config: RuntimeConfig, plugins: Plugins, agent: Agent
+) -> ClientDelegate:
+    security = Security(config, host.reactor)
+    dialer = Dialer(host.reactor, security, config.rpc_bind_addr.host)
+    methods = (m for endpoint in plugins.rpc_endpoints for m in endpoint.methods())
+    return ClientDelegate(
+        host,
+        config,
+        members=agent.pools,
+        pool=ConnectionPool(host.reactor, host.clock, dialer),
+        security=security,
+        replies={method.name: method.reply for method in methods},
+    )
 
 
 def _make_server(
@@ -54,6 +74,23 @@ def _make_server(
         tables=plugins.state_tables,
         endpoints=plugins.rpc_endpoints,
         routines=plugins.leader_routines,
+    )
+
+    security = Security(config, host.reactor)
+    dialer = Dialer(host.reactor, security, config.rpc_bind_addr.host)
+    pool = ConnectionPool(
+        host.reactor,
+        host.clock,
+        dialer,
+        idle_s=SERVER_IDLE_S,
+        streams_max=SERVER_STREAMS,
+    )
+    transport = RaftTransport(
+        host.reactor,
+        host.clock,
+        lambda address, protocol: dialer.connect(
+            address, config.datacenter, FirstByte.RAFT, protocol
+        ),
     )
 
     def make_raft(fsm: FSM) -> RaftNode:
@@ -66,7 +103,7 @@ def _make_server(
             ),
             settings=_raft_settings(config),
             storage=_storage(host, config),
-            transport=LoneTransport(),
+            transport=transport,
             fsm=fsm,
             peers_file=_raft_folder(config) / "peers.json",
         )
@@ -76,6 +113,9 @@ def _make_server(
         config,
         parts=parts,
         make_raft=make_raft,
+        links=ServerLinks(
+            security=security, pool=pool, raft_protocol=transport.server_protocol
+        ),
         membership=agent.pools,
         metrics=agent.metrics,
     )

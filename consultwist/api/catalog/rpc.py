@@ -91,7 +91,7 @@ class Catalog(Endpoint):
         request: DatacentersRequest,  # noqa: ARG002 - it asks nothing more
     ) -> list[str]:
         """Return the known datacenters, the nearest first."""
-        return [call.server.config.datacenter]
+        return call.server.routes.datacenters()
 
     @method(DCSpecificRequest, acl=FILTERED)
     def list_nodes(

@@ -113,6 +113,8 @@ class CoordinateClient:
     def __init__(self, rng: random.Random) -> None:
         self.coordinate = origin()
         self.resets = 0
+        #: Where members were when a round trip to them was last measured.
+        self.positions: dict[str, Coordinate] = {}
         self._rng = rng
         self._origin = origin()
         self._samples: dict[str, list[float]] = {}
@@ -120,13 +122,15 @@ class CoordinateClient:
         self._adjustment_index = 0
 
     def forget(self, name: str) -> None:
-        """Drop the latencies measured to a member."""
+        """Drop what was measured of a member."""
         self._samples.pop(name, None)
+        self.positions.pop(name, None)
 
     def update(self, name: str, other: Coordinate, rtt_s: float) -> bool:
         """Move according to a measured round trip; return whether it was usable."""
         if not is_valid(other) or not 0 <= rtt_s <= _RTT_MAX_S:
             return False
+        self.positions[name] = other
         rtt_s = self._filtered(name, rtt_s)
         self._vivaldi(other, rtt_s)
         self._adjust(other, rtt_s)

@@ -333,6 +333,10 @@ class Serf:
         """The membership protocol below."""
         return self._memberlist
 
+    def position(self, name: str) -> coordinate.Coordinate | None:
+        """Return where a member was when it was last probed, or None."""
+        return self._coordinates.positions.get(name)
+
     @property
     def coordinate(self) -> Coordinate:
         """Where we are in the network."""

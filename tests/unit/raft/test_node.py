@@ -28,13 +28,18 @@ from consultwist.interfaces import IRaftFSM
 from consultwist.raft import proposals as proposals_module
 from consultwist.raft.configuration import Server
 from consultwist.raft.interfaces import IRaftReceiver, IRaftStorage
-from consultwist.raft.lone import LoneTransport
 from consultwist.raft.node import Identity, RaftNode
 from consultwist.raft.settings import RaftSettings
 from consultwist.raft.storage.memory import MemoryDisk, MemoryStorage
 from consultwist.testing.clock import SimClock
 from consultwist.testing.deferred import failure_of, no_result_of, result_of
-from consultwist.testing.raft import RaftCluster, RecordingFSM, SimServer
+from consultwist.testing.raft import (
+    MemoryTransport,
+    RaftCluster,
+    RaftNetwork,
+    RecordingFSM,
+    SimServer,
+)
 
 SELF = Server(id="a", address="10.0.0.1:8300")
 
@@ -59,7 +64,9 @@ class Lone:
             identity=Identity(server_id=SELF.id, address=SELF.address),
             settings=settings or RaftSettings(),
             storage=self.storage,
-            transport=LoneTransport(),
+            transport=MemoryTransport(
+                RaftNetwork(self.clock, random.Random(1)), SELF.address
+            ),
             fsm=self.fsm,
             peers_file=peers_file,
         )

@@ -1,0 +1,1 @@
+"""yamux: many streams over one connection, as Consul's agents and servers use it."""

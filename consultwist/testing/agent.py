@@ -26,23 +26,8 @@ from consultwist.host import Host
 from consultwist.interfaces import IAgent
 from consultwist.structs.query import QueryOptions
 from consultwist.telemetry.metrics import Metrics
+from consultwist.testing.clock import ReactorClock
 from consultwist.wire.struct import Struct
-
-
-class ReactorTime:
-    """A clock that shows the time of a test's reactor; the wall clock starts apart."""
-
-    def __init__(self, reactor: Any, epoch: float = 1_700_000_000.0) -> None:
-        self._reactor = reactor
-        self._epoch = epoch
-
-    def monotonic(self) -> float:
-        """Return the reactor's seconds."""
-        return float(self._reactor.seconds())
-
-    def wall(self) -> float:
-        """Return the reactor's seconds after the epoch that was given."""
-        return self._epoch + float(self._reactor.seconds())
 
 
 @attrs.define
@@ -118,7 +103,7 @@ class RecordingAgent:
         self.methods = dict(methods or {})
         self.calls: list[tuple[str, Struct]] = []
         self.reactor: Any = MemoryReactorClock()
-        self.clock: Clock = ReactorTime(self.reactor)
+        self.clock: Clock = ReactorClock(self.reactor)
         self.rng = random.Random(1)  # noqa: S311  # tests repeat
         self.cache = AgentCache(
             Host(self.reactor, self.clock, self.rng),

@@ -72,6 +72,27 @@ class SimCall:
             self._function(*positional, **named)
 
 
+class ReactorClock:
+    """The time of a test's reactor as a `Clock`.
+
+    Args:
+        reactor: provides IReactorTime.
+        epoch_s: what the wall clock shows when the reactor begins.
+    """
+
+    def __init__(self, reactor: Any, epoch_s: float = EPOCH_S) -> None:
+        self._reactor = reactor
+        self._epoch_s = epoch_s
+
+    def monotonic(self) -> float:
+        """Return the reactor's seconds."""
+        return float(self._reactor.seconds())
+
+    def wall(self) -> float:
+        """Return the reactor's seconds after the epoch."""
+        return self._epoch_s + self.monotonic()
+
+
 @implementer(IReactorTime)
 class SimClock:
     """Time that moves only when it is told to."""

@@ -8,9 +8,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from consultwist.host import Host
-
-#: The wall clock at the start of every test: 2026-01-01 00:00:00 UTC.
-EPOCH_S = 1767225600.0
+from consultwist.testing.clock import ReactorClock
 
 
 class InlineThreadPool:
@@ -40,21 +38,6 @@ class TestReactor(MemoryReactorClock):
     def callFromThread(self, function: Callable[..., Any], *args: Any) -> None:
         """Call at once: this is the only thread."""
         function(*args)
-
-
-class ReactorClock:
-    """The time of a test reactor as a `Clock`."""
-
-    def __init__(self, reactor: TestReactor) -> None:
-        self._reactor = reactor
-
-    def monotonic(self) -> float:
-        """Return the reactor's seconds."""
-        return float(self._reactor.seconds())
-
-    def wall(self) -> float:
-        """Return the reactor's seconds, counted from a fixed date."""
-        return EPOCH_S + self.monotonic()
 
 
 def make_host(seed: int = 1) -> Host:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import Clock as ReactorClock
+from twisted.internet.task import Clock
 
 from consultwist.acl.authorizer import ALLOW_ALL, Authorizer, Openness
 from consultwist.errors import NoPathToDatacenter, PermissionDenied
@@ -29,25 +29,11 @@ from consultwist.state.fsm import FSM, CommittedEntry
 from consultwist.state.lock_delay import LockDelays
 from consultwist.state.store import Store
 from consultwist.state.transaction import Transaction
+from consultwist.testing.clock import ReactorClock
 from consultwist.wire.msgpack import StreamUnpacker, pack
 from consultwist.wire.struct import Struct
 
 DATACENTER = "dc1"
-
-
-class VirtualTime:
-    """A clock that shows the time of a test's reactor."""
-
-    def __init__(self, reactor: ReactorClock) -> None:
-        self._reactor = reactor
-
-    def monotonic(self) -> float:
-        """Return the reactor's time."""
-        return float(self._reactor.seconds())
-
-    def wall(self) -> float:
-        """Return the reactor's time, as if it had begun with the epoch."""
-        return float(self._reactor.seconds())
 
 
 class Replica:
@@ -149,13 +135,14 @@ class LocalServer:
         commands: the types and requests that were proposed.
         authorizer: what the caller may do.
         membership: the gossip pool, where a test has one.
+        routes: the servers of other datacenters: none, unless a test has some.
     """
 
     def __init__(self, replica: Replica, *endpoints: Endpoint) -> None:
         self.replica = replica
         self.store = replica.store
-        self.reactor = ReactorClock()
-        self.clock = VirtualTime(self.reactor)
+        self.reactor = Clock()
+        self.clock = ReactorClock(self.reactor)
         self.rng = random.Random(1)  # noqa: S311 - repeatable, not secret
         self.config = SimpleNamespace(
             datacenter=DATACENTER, node_name="server-1", session_ttl_min=10.0
@@ -166,6 +153,7 @@ class LocalServer:
         self.coordinate_updates = CoordinateUpdates(self.reactor)
         self.authorizer: Authorizer = ALLOW_ALL
         self.membership: Any = None
+        self.routes: Any = SimpleNamespace(datacenters=lambda: [DATACENTER])
         self.commands: list[tuple[int, Struct]] = []
         self._dispatcher = Dispatcher(
             method for endpoint in endpoints for method in endpoint.methods()

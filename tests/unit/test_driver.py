@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from consultwist.driver import CoreDriver
-from consultwist.testing.state import VirtualTime
+from consultwist.testing.clock import ReactorClock
 
 
 class Core:
@@ -37,7 +37,7 @@ class World:
         self.performed = []
         self.on_perform = {}
         self.driver = CoreDriver(
-            self.reactor, VirtualTime(self.reactor), self.core, self.perform
+            self.reactor, ReactorClock(self.reactor), self.core, self.perform
         )
 
     def perform(self, action):

@@ -24,8 +24,8 @@ from consultwist.structs.query import (
     QueryMeta,
     QuerySource,
 )
-from consultwist.testing.agent import ReactorTime, RecordedMetrics
-from consultwist.testing.clock import SimClock
+from consultwist.testing.agent import RecordedMetrics
+from consultwist.testing.clock import ReactorClock, SimClock
 from consultwist.testing.deferred import failure_of, no_result_of, result_of
 
 SERVICES = "Catalog.ListServices"
@@ -50,7 +50,7 @@ class World:
         self.metrics = RecordedMetrics()
         metrics: Any = self.metrics
         rng: Any = Middle()
-        host = Host(self.reactor, ReactorTime(self.reactor), rng)
+        host = Host(self.reactor, ReactorClock(self.reactor), rng)
         limits = CacheConfig(entry_fetch_max_burst=burst, entry_fetch_rate=rate)
         self.cache = AgentCache(host, limits, self.rpc, metrics)
         self.cache.startService()

@@ -15,9 +15,9 @@ from consultwist.errors import ConsultwistError, WireError
 from consultwist.host import Host
 from consultwist.structs.catalog import NodeService
 from consultwist.structs.event import UserEvent, decode_event, encode_event
+from consultwist.testing.clock import ReactorClock
 from consultwist.testing.deferred import no_result_of, result_of
 from consultwist.testing.events import OwnPool
-from consultwist.testing.state import VirtualTime
 from consultwist.wire import msgpack
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "rpc" / "methods.json"
@@ -31,7 +31,7 @@ SERVICES = {
 
 def _host():
     reactor = Clock()
-    return Host(reactor, VirtualTime(reactor), random.Random(1))
+    return Host(reactor, ReactorClock(reactor), random.Random(1))
 
 
 @pytest.fixture

@@ -11,21 +11,7 @@ from zope.interface.verify import verifyObject
 
 from consultwist.interfaces import ICheckHost
 from consultwist.structs.catalog import HealthCheck
-
-
-class ReactorClock:
-    """The time of a simulated reactor, as a `Clock`."""
-
-    def __init__(self, reactor: MemoryReactorClock) -> None:
-        self._reactor = reactor
-
-    def monotonic(self) -> float:
-        """Return the simulated time."""
-        return self._reactor.seconds()
-
-    def wall(self) -> float:
-        """Return a fixed moment of 2023 plus the simulated time."""
-        return 1_700_000_000 + self._reactor.seconds()
+from consultwist.testing.clock import ReactorClock
 
 
 @implementer(ICheckHost)

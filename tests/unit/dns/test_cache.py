@@ -13,7 +13,7 @@ from consultwist.dns.cache import AnswerCache, Entry
 from consultwist.dns.reads import STALE_NS
 from consultwist.errors import NoLeader
 from consultwist.structs.query import QueryOptions
-from consultwist.testing.agent import ReactorTime
+from consultwist.testing.clock import ReactorClock
 
 
 class World:
@@ -24,7 +24,7 @@ class World:
         self.last_contact = 0
         self.answer = None
         self.reactor = MemoryReactorClock()
-        self.cache = AnswerCache(self.ask, ReactorTime(self.reactor))
+        self.cache = AnswerCache(self.ask, ReactorClock(self.reactor))
         self.made = 0
         self.observed = []
 

@@ -321,7 +321,7 @@ def test_chunks_are_pulled_as_the_client_reads(world):
     while not data.endswith(b"0\r\n\r\n"):
         data += client.taken()
         client.drain()
-    assert data.count(b"J") == 80
+    assert b"J" * 80 in data
 
 
 def test_a_broken_source_cuts_the_stream(world, logged):

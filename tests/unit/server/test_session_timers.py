@@ -10,7 +10,7 @@ from consultwist.errors import NoLeader
 from consultwist.server.session_timers import RETRY_S, SessionTimers
 from consultwist.structs.session import Session
 from consultwist.structs.uuids import uuid_text
-from consultwist.testing.state import VirtualTime
+from consultwist.testing.clock import ReactorClock
 
 
 class World:
@@ -20,7 +20,7 @@ class World:
         self.reactor = Clock()
         self.failing = failing
         self.ended = []
-        self.timers = SessionTimers(self.reactor, VirtualTime(self.reactor))
+        self.timers = SessionTimers(self.reactor, ReactorClock(self.reactor))
         self.timers.start(sessions, self.expire)
 
     def expire(self, session_id):

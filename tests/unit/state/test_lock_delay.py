@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 
 from consultwist.durations import SECOND
 from consultwist.state.lock_delay import LockDelays, LockReleased
-from consultwist.testing.state import VirtualTime
+from consultwist.testing.clock import ReactorClock
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def reactor():
 
 @pytest.fixture
 def delays(reactor):
-    return LockDelays(VirtualTime(reactor))
+    return LockDelays(ReactorClock(reactor))
 
 
 @pytest.mark.parametrize(

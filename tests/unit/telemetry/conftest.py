@@ -10,21 +10,7 @@ from zope.interface import implementer
 
 from consultwist.interfaces import ITelemetrySink
 from consultwist.telemetry.metrics import Metrics
-
-
-class ReactorClock:
-    """The time of a simulated reactor; the epoch is no multiple of ten seconds."""
-
-    def __init__(self, reactor: TwistedClock) -> None:
-        self._reactor = reactor
-
-    def monotonic(self) -> float:
-        """Return the simulated time."""
-        return self._reactor.seconds()
-
-    def wall(self) -> float:
-        """Return the simulated time as a date: 2023-11-14 22:13:23 at the start."""
-        return 1_700_000_003.0 + self._reactor.seconds()
+from consultwist.testing.clock import ReactorClock
 
 
 class Datagrams:
@@ -93,7 +79,8 @@ def reactor() -> UDPReactor:
 @pytest.fixture
 def clock(reactor: UDPReactor) -> ReactorClock:
     """The time of that reactor."""
-    return ReactorClock(reactor)
+    # No multiple of ten seconds.
+    return ReactorClock(reactor, 1_700_000_003.0)
 
 
 @pytest.fixture

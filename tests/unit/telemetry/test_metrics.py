@@ -17,6 +17,7 @@ from consultwist.telemetry.metrics import SERIES_MAX, Metrics
 from consultwist.telemetry.naming import Naming, PrefixFilter, http_metric
 from consultwist.telemetry.series import Aggregate, Series
 from consultwist.telemetry.summary import Gauge, Interval, summarize
+from consultwist.testing.clock import ReactorClock
 from consultwist.wire import json as wire_json
 
 VECTOR = Path(__file__).parents[2] / "vectors" / "telemetry" / "summary.json"
@@ -309,14 +310,7 @@ def test_counting_before_the_start_is_kept():
     """What is counted while the agent starts is not lost."""
     reactor = TwistedClock()
 
-    class Clock:
-        def monotonic(self):
-            return reactor.seconds()
-
-        def wall(self):
-            return 100.0 + reactor.seconds()
-
-    metrics = Metrics(reactor, Clock())
+    metrics = Metrics(reactor, ReactorClock(reactor, 100.0))
     metrics.counter("early")
     reactor.advance(3)
     metrics.startService()

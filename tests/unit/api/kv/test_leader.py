@@ -19,7 +19,8 @@ from consultwist.errors import NoLeader
 from consultwist.interfaces import ILeaderRoutine
 from consultwist.structs.kv import DirEntry, KVSRequest
 from consultwist.structs.message_type import MessageType
-from consultwist.testing.state import LocalServer, Replica, VirtualTime
+from consultwist.testing.clock import ReactorClock
+from consultwist.testing.state import LocalServer, Replica
 
 LATEST_S = TTL_S + GRANULARITY_S
 
@@ -38,7 +39,7 @@ class Reaper:
 
 def _bins():
     reactor, reaper = Clock(), Reaper()
-    return reactor, reaper, TombstoneBins(reactor, VirtualTime(reactor), reaper)
+    return reactor, reaper, TombstoneBins(reactor, ReactorClock(reactor), reaper)
 
 
 def test_tombstones_live_for_their_time_and_no_bin_longer():

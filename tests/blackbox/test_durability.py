@@ -59,7 +59,7 @@ def kill_under_load(agent, rng, acknowledged, pause_s):
 def test_no_acknowledged_write_is_lost_when_the_process_is_killed(tmp_path):
     """Killed again and again under write load, the agent loses nothing."""
     rng = random.Random(SEED)
-    acknowledged = {}
+    acknowledged: dict[int, int] = {}
     agent = RunningAgent(
         tmp_path,
         # Small numbers, so that snapshots and compaction are hit as well.

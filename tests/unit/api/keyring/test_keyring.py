@@ -131,7 +131,7 @@ def test_a_key_that_is_none_is_refused_before_it_travels(api):
 
 def test_the_answer_waits_for_the_members(api):
     """It comes when all pools have answered."""
-    waiting = Deferred()
+    waiting: Deferred[object] = Deferred()
     api.server.membership.answers = {"LAN": waiting}
     api.client.ask("GET", "/v1/operator/keyring")
     assert not api.client.transport.written

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from consultwist.errors import ConfigError
+from consultwist.wire.strconv import parse_bool
 
 #: The widest line of a help page, and its indentation, as stock prints them.
 _HELP_WIDTH = 74
@@ -22,8 +23,6 @@ _HELP_INDENT = "     "
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,40}")
 
 #: What Go's strconv.ParseBool takes.
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 class FlagKind(enum.Enum):
@@ -149,14 +148,11 @@ class FlagSet:
 
 
 def _boolean(name: str, value: str) -> bool:
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise ConfigError(
-        f'invalid boolean value "{value}" for -{name}: '
-        f'strconv.ParseBool: parsing "{value}": invalid syntax'
-    )
+    try:
+        return parse_bool(value)
+    except ValueError as error:
+        refusal = f'invalid boolean value "{value}" for -{name}: {error}'
+        raise ConfigError(refusal) from None
 
 
 def _store(flag: Flag, value: str, values: dict[str, Any]) -> None:

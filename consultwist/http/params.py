@@ -14,6 +14,7 @@ from consultwist.errors import BadRequest
 from consultwist.http.messages import Request, decode_component
 from consultwist.interfaces import IAgent
 from consultwist.structs.query import QueryOptions, QuerySource
+from consultwist.wire.strconv import parse_uint
 
 #: Go's uint64, which an index is.
 _INDEX_MAX: Final = 2**64 - 1
@@ -125,24 +126,6 @@ def refuse_namespace(request: Request) -> None:
             'Bad request: Invalid query parameter: "ns"'
             " - Namespaces are a Consul Enterprise feature"
         )
-
-
-def parse_uint(text: str) -> int:
-    """Return an unsigned integer of 64 bits.
-
-    Raises:
-        ValueError: with the text of Go's ``strconv.ParseUint``.
-    """
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
-    value = int(text) if len(text) < _DIGITS_MAX else _INDEX_MAX + 1
-    if value > _INDEX_MAX:
-        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
-    return value
-
-
-#: More digits than any 64-bit number has, leading zeros aside.
-_DIGITS_MAX: Final = 64
 
 
 def consistency_level(options: QueryOptions) -> str:

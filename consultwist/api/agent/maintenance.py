@@ -1,13 +1,8 @@
 """The parameter ``enable`` of the two maintenance endpoints."""
 
-from typing import Final
-
 from consultwist.errors import BadRequest
 from consultwist.http.messages import Request
-
-#: What Go's strconv.ParseBool takes.
-_TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
+from consultwist.wire.strconv import parse_bool
 
 
 def read_enable(request: Request) -> bool:
@@ -19,8 +14,7 @@ def read_enable(request: Request) -> bool:
     text = request.query.get("enable")
     if text is None:
         raise BadRequest("Missing value for enable")
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise BadRequest(f'Invalid value for enable: "{text}"')
+    try:
+        return parse_bool(text)
+    except ValueError:
+        raise BadRequest(f'Invalid value for enable: "{text}"') from None

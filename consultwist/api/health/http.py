@@ -20,6 +20,7 @@ from consultwist.structs.catalog import (
     NodeSpecificRequest,
     ServiceSpecificRequest,
 )
+from consultwist.wire.strconv import parse_bool
 
 _NODE: Final = Read(
     "Health.NodeChecks",
@@ -46,10 +47,6 @@ _INSTANCES: Final = Read(
     index_on_error=True,
     cached=True,
 )
-
-# What Go's strconv.ParseBool takes.
-_TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
 
 class HealthEndpoints:
@@ -127,11 +124,10 @@ def wants_passing(request: Request) -> bool:
     value = request.query.get("passing")
     if value is None:
         return False
-    if not value or value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise BadRequest("Invalid value for ?passing")
+    try:
+        return not value or parse_bool(value)
+    except ValueError:
+        raise BadRequest("Invalid value for ?passing") from None
 
 
 @implementer(IPlugin, IHTTPEndpoint)

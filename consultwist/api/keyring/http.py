@@ -19,13 +19,11 @@ from consultwist.structs.keyring import (
     KeyringResponses,
 )
 from consultwist.structs.service_rules import error_list
+from consultwist.wire.strconv import parse_bool
 from consultwist.wire.struct import Struct
 
 #: Serf lets an answer travel by way of at most so many others.
 _RELAY_FACTOR_MAX: Final = 5
-
-_TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class KeyArgument(Struct):
@@ -92,13 +90,12 @@ def _relay_factor(request: Request) -> int:
 
 def _local_only(request: Request, operation: str) -> bool:
     text = request.query.get("local-only", "")
-    if text in _FALSE or not text:
-        return False
-    if text not in _TRUE:
-        raise BadRequest(
-            "Bad request: Error parsing local-only: strconv.ParseBool: "
-            f'parsing "{text}": invalid syntax'
-        )
+    try:
+        if not text or not parse_bool(text):
+            return False
+    except ValueError as error:
+        refusal = f"Bad request: Error parsing local-only: {error}"
+        raise BadRequest(refusal) from None
     if operation != "list":
         raise BadRequest(
             "Bad request: Invalid use of local-only: local-only can only be set for "

@@ -22,7 +22,6 @@ from consultwist.http.messages import (
     query_pairs,
 )
 from consultwist.http.params import (
-    parse_uint,
     query_options,
     refuse_namespace,
     write_options,
@@ -39,6 +38,7 @@ from consultwist.structs.kv import (
     KVSRequest,
 )
 from consultwist.wire import json
+from consultwist.wire.strconv import parse_uint
 
 #: What a value sent as it is goes out with: nobody's browser may run it.
 _RAW_HEADERS: Final = (

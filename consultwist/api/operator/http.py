@@ -9,7 +9,7 @@ from zope.interface import implementer
 from consultwist.errors import BadRequest
 from consultwist.http.body import decode_body
 from consultwist.http.messages import JSON, MaybeLater, Request
-from consultwist.http.params import parse_uint, query_options, write_options
+from consultwist.http.params import query_options, write_options
 from consultwist.http.responses import then
 from consultwist.http.router import Route, collect_routes, route
 from consultwist.interfaces import IAgent, IHTTPEndpoint
@@ -21,6 +21,7 @@ from consultwist.structs.operator import (
     ServerHealth,
 )
 from consultwist.structs.query import DCSpecificRequest
+from consultwist.wire.strconv import parse_uint
 from consultwist.wire.time import Time
 
 #: Too many requests: what stock servers answer while a server is not healthy.

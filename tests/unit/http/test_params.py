@@ -7,7 +7,6 @@ from consultwist.http.messages import query_pairs
 from consultwist.http.params import (
     near,
     node_meta,
-    parse_uint,
     query_options,
     redacted_target,
     refuse_namespace,
@@ -179,15 +178,6 @@ def test_namespaces_are_refused(target, field, where):
     assert str(refusal.value) == (
         f"Bad request: Invalid {where} - Namespaces are a Consul Enterprise feature"
     )
-
-
-def test_unsigned_integers_are_read_as_go_reads_them():
-    """64 bits, digits only; the errors are Go's."""
-    assert parse_uint("18446744073709551615") == 2**64 - 1
-    with pytest.raises(ValueError, match=r'parsing "x": invalid syntax'):
-        parse_uint("x")
-    with pytest.raises(ValueError, match="value out of range"):
-        parse_uint("9" * 5000)
 
 
 @pytest.mark.parametrize(

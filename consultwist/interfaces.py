@@ -9,7 +9,7 @@ with ``isinstance(answer, Deferred)``.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from consultwist.gossip.serf.members import PoolMember
     from consultwist.http.router import Route
     from consultwist.rpc.dispatch import Method
+    from consultwist.server.snapshots import SavedSnapshot
     from consultwist.state.store import Store
     from consultwist.state.transaction import Transaction
     from consultwist.structs.catalog import CheckType, HealthCheck
     from consultwist.structs.query import QueryOptions
+    from consultwist.structs.snapshot import SnapshotRequest, SnapshotResponse
     from consultwist.wire.struct import Struct
 
 # --- found by plugin discovery -------------------------------------------------------
@@ -199,6 +201,14 @@ class IClusterDelegate(Interface):
 
         It is negative where this agent does not answer reads from its own state.
         """
+
+    def save_snapshot(request: "SnapshotRequest") -> "Deferred[SavedSnapshot]":
+        """Have a snapshot of the state taken; fires when it can be sent."""
+
+    def restore_snapshot(
+        request: "SnapshotRequest", archive: "BinaryIO"
+    ) -> "Deferred[SnapshotResponse]":
+        """Have the state replaced by an archive's; fires when that is done."""
 
     def stats() -> Mapping[str, Mapping[str, str]]:
         """Return what ``/v1/agent/self`` and ``consul info`` show, by section."""

@@ -42,6 +42,7 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
             "kv",
             "operator",
             "session",
+            "snapshot",
             "status",
             "txn",
             "ui",

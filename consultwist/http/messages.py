@@ -1,7 +1,7 @@
 """What goes through the HTTP layer: `Request` in; `Response` and its like out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -71,6 +71,8 @@ class Request:
         query: the first value of each query parameter, decoded.
         head: the header fields.
         body: the whole body.
+        spool: the file with the body, for routes that want one; the protocol closes it
+            once the request is answered.
         client: the host part of the client's address; empty for unix sockets.
         port: the client's port.
         old: whether the client speaks HTTP/1.0.
@@ -93,6 +95,7 @@ class Request:
         "raw_query",
         "route",
         "routed",
+        "spool",
         "target",
     )
 
@@ -109,6 +112,7 @@ class Request:
         self.head = head
         self.query = _NOTHING
         self.body = b""
+        self.spool: BinaryIO | None = None
         self.client = ""
         self.port = 0
         self.old = False

@@ -10,7 +10,7 @@ Content-Length and Transfer-Encoding is refused.
 """
 
 import re
-from typing import Final
+from typing import BinaryIO, Final
 
 from consultwist.http.messages import Finished, Head, Request, decode_percent
 
@@ -323,18 +323,27 @@ class Body:
         length: the announced size, or -1 for a chunked body.
         limit: the largest size that is taken.
         kept: whether the bytes are wanted, or thrown away.
+        spool: where wanted bytes go, instead of being returned.
 
     Raises:
         BodyTooLarge: where the announced size is over the limit.
     """
 
-    __slots__ = ("_chunks", "_data", "_kept", "_left", "_limit", "_size")
+    __slots__ = ("_chunks", "_data", "_kept", "_left", "_limit", "_size", "_spool")
 
-    def __init__(self, length: int, limit: int, *, kept: bool = True) -> None:
+    def __init__(
+        self,
+        length: int,
+        limit: int,
+        *,
+        kept: bool = True,
+        spool: BinaryIO | None = None,
+    ) -> None:
         if length > limit:
             raise BodyTooLarge(length)
         self._limit = limit
         self._kept = kept
+        self._spool = spool
         self._data = bytearray()
         self._left = max(length, 0)
         self._size = 0
@@ -357,7 +366,7 @@ class Body:
         if self._left:
             self._keep(part)
             return None
-        if not self._data:
+        if not self._data and self._spool is None:
             return part if self._kept else b""
         self._keep(part)
         return bytes(self._data)
@@ -378,7 +387,9 @@ class Body:
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
-        if self._kept:
+        if self._spool is not None:
+            self._spool.write(part)
+        elif self._kept:
             self._data += part
 
 

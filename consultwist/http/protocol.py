@@ -7,7 +7,7 @@ Deferred that it waited for.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -59,6 +59,7 @@ class HTTPProtocol(Protocol):
         self._reader = RequestReader(site.memory)
         self._request: Request | None = None
         self._body: Body | None = None
+        self._spool: BinaryIO | None = None
         self._refusal: bytes | None = None
         self._waiting: Deferred[Any] | None = None
         self._sink: _Sink | None = None
@@ -112,6 +113,7 @@ class HTTPProtocol(Protocol):
             waiting.cancel()
         if self._sink is not None:
             self._sink.stop()
+        self._end_spool()
 
     def pauseProducing(self) -> None:
         """Hold back: the client does not read fast enough."""
@@ -237,6 +239,8 @@ class HTTPProtocol(Protocol):
 
     def _send(self, request: Request, data: bytes) -> None:
         self._since_s = self._site.now_s
+        if self._spool is not None:
+            self._end_spool()
         if request.old or request.head.close or request.method == "HEAD":
             data, stays_open = _framed(request, data)
             self.transport.write(data)
@@ -255,7 +259,9 @@ class HTTPProtocol(Protocol):
         if route.reads_body and head.length <= route.body_max:
             if head.awaits_continue and not request.old:
                 self.transport.write(_CONTINUE)
-            self._body = Body(head.length, route.body_max)
+            if route.open_spool is not None:
+                self._spool = request.spool = route.open_spool()
+            self._body = Body(head.length, route.body_max, spool=self._spool)
             return True
         if route.reads_body:
             self._refusal = self._site.too_large(request, head.length)
@@ -281,8 +287,15 @@ class HTTPProtocol(Protocol):
         request.body = data
         return True
 
+    def _end_spool(self) -> None:
+        """Let go of the file with the body of a request that is over."""
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
+
     def _refuse_body(self, request: Request) -> None:
         """Answer without having read the body, and give up the connection."""
+        self._end_spool()
         answer = self._refusal
         if answer is None:
             served = self._site.serve(request)
@@ -309,6 +322,7 @@ class HTTPProtocol(Protocol):
     # --- streams ---------------------------------------------------------------------
 
     def _begin_stream(self, request: Request, stream: Stream) -> None:
+        self._end_spool()
         head = self._site.stream_head(request, stream)
         ends_by_close = request.old or bool(request.head.close)
         if ends_by_close:

@@ -17,7 +17,7 @@ methods are bound, and returns ``collect_routes`` of it.
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import quote_from_bytes
 
 import attrs
@@ -55,6 +55,8 @@ class Route:
         owner: who claims it, for the error where two do.
         body_max: the limit in force, in bytes.
         reads_body: whether the function wants the body, or it is thrown away.
+        open_spool: opens the file that the body goes to where it may be too large for
+            memory; the function finds it as `Request.spool`.
     """
 
     methods: tuple[str, ...]
@@ -66,6 +68,7 @@ class Route:
     owner: str = ""
     body_max: int = BODY_MAX_BYTES
     reads_body: bool = True
+    open_spool: Callable[[], BinaryIO] | None = None
 
     @property
     def limit_name(self) -> str:

@@ -1,7 +1,7 @@
 """Server: the service tree of the server half of an agent, and its delegate."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import attrs
 from twisted.application.service import MultiService
@@ -39,10 +39,12 @@ from consultwist.server.forwarding import Forwarder
 from consultwist.server.leadership import LeaderRoutines
 from consultwist.server.membership import Membership
 from consultwist.server.session_timers import SessionTimers
+from consultwist.server.snapshots import SavedSnapshot, Snapshots
 from consultwist.server.wan import WANRoutes
 from consultwist.state.fsm import FSM
 from consultwist.state.lock_delay import LockDelays
 from consultwist.state.store import Store
+from consultwist.structs.snapshot import SnapshotRequest, SnapshotResponse
 from consultwist.telemetry.metrics import Metrics
 from consultwist.wire.struct import Struct
 
@@ -110,7 +112,8 @@ class Server(MultiService):
         self.store.subscribe(self.lock_delays.observe)
         self.session_timers = SessionTimers(reactor, host.clock)
         self.coordinate_updates = CoordinateUpdates(reactor)
-        self.raft = make_raft(FSM(self.store, parts.tables))
+        self.fsm = FSM(self.store, parts.tables)
+        self.raft = make_raft(self.fsm)
         self.raft.setServiceParent(self)
         self.raft_apply = RaftApply(
             self.raft, rng, metrics.counter_series("raft.apply").add
@@ -119,6 +122,7 @@ class Server(MultiService):
             method for endpoint in parts.endpoints for method in endpoint.methods()
         )
         self.autopilot = Autopilot(self, self._ask_stats)
+        self.snapshots = Snapshots(self)
         self._routines = LeaderRoutines(self, parts.routines, self.raft.barrier)
         self.raft.observe_leadership(self._routines.gained, self._routines.lost)
         self._links = links
@@ -181,6 +185,20 @@ class Server(MultiService):
         """Call a method, here or where it is to be answered."""
         return self.answer(self.dispatcher.find(method), request)
 
+    def save_snapshot(self, request: SnapshotRequest) -> Deferred[SavedSnapshot]:
+        """Take a snapshot; fires when it can be sent."""
+        return Deferred.fromCoroutine(
+            self.snapshots.save(request, self._call.authorizer)
+        )
+
+    def restore_snapshot(
+        self, request: SnapshotRequest, archive: BinaryIO
+    ) -> Deferred[SnapshotResponse]:
+        """Put the state of an archive in the place of this one; fires when done."""
+        return Deferred.fromCoroutine(
+            self.snapshots.restore(request, archive, self._call.authorizer)
+        )
+
     def read_version(self) -> int:
         """Return the version of the state while this server leads, else -1."""
         return self.store.version if self.raft.is_leader else -1
@@ -237,6 +255,13 @@ class Server(MultiService):
             return self.raft.verify_leader()
         ready = self._routines.wait_ready(self.reactor, self.config.rpc_hold_timeout)
         return ready.addCallback(lambda _: self.raft.verify_leader())
+
+    async def begin_anew(self, timeout_s: float) -> None:
+        """Begin to lead once more, because all of the state was replaced."""
+        self._routines.lost()
+        self._routines.gained()
+        if not self._routines.ready:
+            await self._routines.wait_ready(self.reactor, timeout_s)
 
     # --- what leader routines ask ---------------------------------------------------
 

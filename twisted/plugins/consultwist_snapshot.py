@@ -1,0 +1,5 @@
+"""Snapshots that users save and restore."""
+
+from consultwist.api.snapshot.http import SnapshotRoutes
+
+routes = SnapshotRoutes()

@@ -320,8 +320,9 @@ class AgentCache(Service):
         entry.lost_s = None
         entry.reply = reply
         entry.fetched_s = self._clock.monotonic()
-        # An index of 0 would be asked for again at once and for ever.
-        entry.index = max(1, getattr(reply, "index", 0))
+        # An index of 0 would be asked for again at once and for ever. Simple reads have
+        # none; their replies may be plain lists.
+        entry.index = max(1, reply.index) if entry.refreshed else 1
         self._metrics.counter("cache.fetch_success")
         self._serve_waiters(entry)
         if entry.refreshed and entry.key in self._entries:

@@ -7,6 +7,7 @@ it is whole or not there. Writing happens in a thread, so that the reactor never
 for the disk.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,11 +152,17 @@ def _change_all(batch: list[_Change]) -> list[Failure | None]:
     """Make changes, in the thread; return for each what went wrong, or None."""
     failures = [_attempt(_change_one, change) for change in batch]
     folders = {change.path.parent for change in batch}
-    flushed = {folder: _attempt(sync_folder, folder) for folder in folders}
+    flushed = {folder: _attempt(_flush, folder) for folder in folders}
     return [
         failure or flushed[change.path.parent]
         for change, failure in zip(batch, failures, strict=True)
     ]
+
+
+def _flush(folder: Path) -> None:
+    # Nothing was ever written where there is no folder, so nothing had to be removed.
+    with contextlib.suppress(FileNotFoundError):
+        sync_folder(folder)
 
 
 def _attempt(act: Callable[[T], None], subject: T) -> Failure | None:

@@ -160,6 +160,14 @@ def test_a_simple_entry_is_asked_for_again_only_where_it_is_too_old():
     assert world.get(DATACENTERS).hit
 
 
+def test_the_reply_of_a_simple_read_may_be_a_plain_list():
+    """What has no index is answered all the same."""
+    world = World()
+    read = world.get(DATACENTERS)
+    world.open.pop(0).callback(["dc1"])
+    assert result_of(read) == Cached(["dc1"])
+
+
 def test_a_blocking_read_waits_for_the_next_change():
     """And is woken by the refresh that brings it."""
     world = World()

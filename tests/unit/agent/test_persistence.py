@@ -84,6 +84,14 @@ def test_a_file_that_was_not_there_is_as_good_as_removed(world):
     assert world.stored(world.services) == []
 
 
+def test_nothing_is_removed_where_nothing_was_ever_written(world):
+    """A fresh data directory has no folder of services yet; that is no error."""
+    removed = world.services.remove("a")
+    world.begin()
+    world.work()
+    assert result_of(removed) is None
+
+
 def test_a_failure_is_told_to_whom_it_concerns(world):
     """One folder that cannot be written to does not fail what goes to another."""
     (world.root / "services").write_text("no folder")

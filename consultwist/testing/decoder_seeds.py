@@ -9,9 +9,14 @@ from typing import Any, Final
 from consultwist.gossip.memberlist.keyring import Keyring
 from consultwist.gossip.memberlist.packet import PacketCodec
 from consultwist.gossip.memberlist.stream import seal
-from consultwist.testing.decoders import GOSSIP_KEY, record_classes
+from consultwist.raft.storage.snapshot_files import SnapshotMeta
+from consultwist.rpc.codec import encode_error, encode_request
+from consultwist.server import archive
+from consultwist.testing.decoders import record_classes
+from consultwist.testing.gossip_decoders import GOSSIP_KEY
 from consultwist.testing.state import snapshot_records
 from consultwist.wire.msgpack import pack
+from consultwist.yamux import frames
 
 #: The lead byte of streams: in one piece, or cut into pieces of so many bytes.
 _CUTS: Final = (b"\0", b"\1", b"\x11")
@@ -171,6 +176,35 @@ def _raft(vectors: Path) -> Iterator[bytes]:
             yield _CUTS[number % 3] + bytes.fromhex(message[part] or "")
 
 
+def _calls(vectors: Path) -> Iterator[bytes]:
+    for number, call in enumerate(_load(vectors / "rpc/methods.json")):
+        request = encode_request(number, call["method"], b"\x80")
+        yield _CUTS[number % 3] + request + encode_error(number, call["method"], "no")
+        yield _CUTS[number % 3] + bytes.fromhex(call["response_hex"] or "")
+
+
+def _yamux(_: Path) -> Iterator[bytes]:
+    opening = frames.encode(frames.WINDOW_UPDATE, frames.SYN, 1, 0)
+    content = frames.encode(frames.DATA, 0, 1, 5) + b"hello"
+    window = frames.encode(frames.WINDOW_UPDATE, frames.ACK, 2, 1024)
+    ping = frames.encode(frames.PING, frames.SYN, 0, 7)
+    closing = frames.encode(frames.DATA, frames.FIN, 1, 0)
+    reset = frames.encode(frames.WINDOW_UPDATE, frames.RST, 2, 0)
+    last = frames.encode(frames.GO_AWAY, 0, 0, 0)
+    for cut in _CUTS:
+        yield cut + opening + content + window + ping + closing + reset + last
+        yield cut + opening + content * 20 + last
+
+
+def _archives(vectors: Path) -> Iterator[bytes]:
+    state = (vectors / "fsm/replay-2-state.bin").read_bytes()[:600]
+    meta = SnapshotMeta(id="2-9-1", index=9, term=2, size=len(state))
+    packed = b"".join(archive.pack(meta, [state], 0.0))
+    for cut in _CUTS:
+        yield b"\0" + cut + packed
+        yield b"\1" + cut + gzip.decompress(packed)
+
+
 def _configurations(vectors: Path) -> Iterator[bytes]:
     for one in _load(vectors / "raft/configurations.json"):
         yield bytes.fromhex(one["hex"])
@@ -221,6 +255,9 @@ _SEEDS: Final[dict[str, Callable[[Path], Iterator[bytes]]]] = {
     "expression": _expressions,
     "serf-snapshot": _serf_snapshots,
     "raft": _raft,
+    "rpc": _calls,
+    "yamux": _yamux,
+    "archive": _archives,
     "configuration": _configurations,
     "snapshot": _snapshots,
     "command": _commands,

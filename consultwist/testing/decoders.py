@@ -7,7 +7,9 @@ on how a stream was cut, a record that does not survive its own encoding.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable
+import gzip
+import io
+from collections.abc import Callable
 from typing import Any, Final
 
 from consultwist.api.catalog.table import CatalogTable
@@ -18,13 +20,6 @@ from consultwist.api.txn.table import TxnTable
 from consultwist.config.merge import Source, merge_sources
 from consultwist.dns import message as dns
 from consultwist.errors import BadRequest, ConfigError, ConsultwistError, WireError
-from consultwist.gossip.memberlist import messages as gossip
-from consultwist.gossip.memberlist import stream as gossip_stream
-from consultwist.gossip.memberlist.keyring import Keyring
-from consultwist.gossip.memberlist.packet import PacketCodec
-from consultwist.gossip.serf import expression, snapshot
-from consultwist.gossip.serf import messages as serf
-from consultwist.gossip.serf.query import matches
 from consultwist.http.messages import query_pairs
 from consultwist.http.parser import (
     Body,
@@ -35,6 +30,8 @@ from consultwist.http.parser import (
 )
 from consultwist.raft.codec import RequestDecoder, ResponseDecoder
 from consultwist.raft.configuration import Configuration
+from consultwist.rpc.codec import MessageDecoder
+from consultwist.server.archive import ArchiveReader, BadArchive
 from consultwist.state.chunking import Chunks
 from consultwist.state.fsm import UnknownCommand
 from consultwist.structs.catalog import (
@@ -44,31 +41,23 @@ from consultwist.structs.catalog import (
     ServiceDefinition,
 )
 from consultwist.structs.filter import compile_filter
+from consultwist.testing.decoder_input import choice, pieces_of
+from consultwist.testing.gossip_decoders import (
+    decode_expression,
+    decode_gossip_stream,
+    decode_packet,
+    decode_serf,
+    decode_serf_snapshot,
+)
 from consultwist.testing.state import Replica
 from consultwist.wire import json, json_decode, msgpack
 from consultwist.wire.struct import Struct
+from consultwist.yamux.session import Ended, Received, Session
 
 Decoder = Callable[[bytes], None]
 
-#: The key that seeds of encrypted gossip were made with.
-GOSSIP_KEY: Final = bytes(range(16))
-
 #: More than any input of a fuzzer: announced sizes above it are refused.
 _BODY_MAX: Final = 1024 * 1024
-
-
-def _pieces(data: bytes) -> list[bytes]:
-    """Cut bytes behind the first as that says: whole, or in pieces of some size."""
-    if not data:
-        return []
-    size = data[0] or len(data)
-    return [data[at : at + size] for at in range(1, len(data), size)]
-
-
-def _choice(data: bytes, choices: Iterable[Any]) -> tuple[Any, bytes]:
-    """Return what the first byte chooses, and the bytes behind it."""
-    known = list(choices)
-    return known[(data[0] if data else 0) % len(known)], data[1:]
 
 
 def record_classes() -> list[type[Struct]]:
@@ -85,7 +74,7 @@ def record_classes() -> list[type[Struct]]:
 
 def decode_record(data: bytes) -> None:
     """Read msgpack as a record; what was read can be written, read and shown."""
-    cls, body = _choice(data, record_classes())
+    cls, body = choice(data, record_classes())
     try:
         record = cls.unpack(body)
     except WireError:
@@ -97,7 +86,7 @@ def decode_record(data: bytes) -> None:
 
 def decode_stream(data: bytes) -> None:
     """Cut a stream of msgpack values; the cuts do not matter."""
-    pieces = _pieces(data)
+    pieces = pieces_of(data)
     assert repr(_values(pieces)) == repr(_values([b"".join(pieces)]))
 
 
@@ -113,7 +102,7 @@ def _values(pieces: list[bytes]) -> list[Any]:
 
 def decode_json(data: bytes) -> None:
     """Read JSON as a record or a list of records, with and without unknown fields."""
-    cls, body = _choice(data, record_classes())
+    cls, body = choice(data, record_classes())
     strict = len(body) % 2 == 0
     for decode in (json_decode.decode, json_decode.decode_list):
         with contextlib.suppress(WireError):
@@ -123,14 +112,14 @@ def decode_json(data: bytes) -> None:
 def decode_filter(data: bytes) -> None:
     """Compile a filter expression and ask it about a record."""
     kinds = (CheckServiceNode, Node, ServiceDefinition, CheckType)
-    cls, body = _choice(data, kinds)
+    cls, body = choice(data, kinds)
     with contextlib.suppress(BadRequest):
         compile_filter(body.decode("utf-8", "surrogateescape"), cls)(cls())
 
 
 def decode_config(data: bytes) -> None:
     """Read a configuration file: HCL, or JSON where the first byte says so."""
-    kind, body = _choice(data, ("hcl", "json"))
+    kind, body = choice(data, ("hcl", "json"))
     text = body.decode("utf-8", "surrogateescape")
     with contextlib.suppress(ConfigError):
         merge_sources([Source("fuzz", text, kind)])
@@ -138,7 +127,7 @@ def decode_config(data: bytes) -> None:
 
 def decode_http(data: bytes) -> None:
     """Read requests off a connection; the cuts do not matter."""
-    pieces = _pieces(data)
+    pieces = pieces_of(data)
     assert _requests(pieces) == _requests([b"".join(pieces)])
 
 
@@ -193,122 +182,9 @@ def decode_dns(data: bytes) -> None:
     assert (again.questions, again.answer) == (read.questions, read.answer)
 
 
-def decode_packet(data: bytes) -> None:
-    """Take a gossip packet apart, and read the messages in it."""
-    codec, packet = _choice(data, _codecs())
-    for message in codec.unpack(packet):
-        _decode_gossip(message)
-
-
-def _codecs() -> list[PacketCodec]:
-    """Return what pools of all kinds use: plain, with keys, with a label."""
-    keys = Keyring([GOSSIP_KEY])
-    return [
-        PacketCodec(Keyring()),
-        PacketCodec(keys, verify_incoming=False),
-        PacketCodec(keys),
-        PacketCodec(keys, label=b"alpha"),
-    ]
-
-
-_GOSSIP_KINDS: Final[tuple[tuple[int, type[Struct]], ...]] = (
-    (gossip.PING, gossip.Ping),
-    (gossip.INDIRECT_PING, gossip.IndirectPing),
-    (gossip.ACK, gossip.Ack),
-    (gossip.NACK, gossip.Nack),
-    (gossip.SUSPECT, gossip.Suspect),
-    (gossip.ALIVE, gossip.Alive),
-    (gossip.DEAD, gossip.Dead),
-)
-
-
-def _decode_gossip(message: bytes) -> None:
-    if message[0] == gossip.USER:
-        decode_serf(message[1:])
-    for kind, cls in _GOSSIP_KINDS:
-        if message[0] == kind:
-            with contextlib.suppress(WireError):
-                gossip.decode(cls, message[1:]).pack()
-
-
-def decode_gossip_stream(data: bytes) -> None:
-    """Read the message of a gossip stream; the cuts do not matter."""
-    codec, rest = _choice(data, _codecs())
-    pieces = _pieces(rest)
-    is_dialing = len(rest) % 2 == 0
-    cut = _received(codec, pieces, is_dialing=is_dialing)
-    assert cut == _received(codec, [b"".join(pieces)], is_dialing=is_dialing)
-
-
-def _received(
-    codec: PacketCodec, pieces: list[bytes], *, is_dialing: bool
-) -> gossip_stream.Received | None:
-    reader = gossip_stream.StreamReader(codec, is_dialing=is_dialing)
-    try:
-        for piece in pieces:
-            message = reader.feed(piece) if piece else None
-            if isinstance(message, gossip_stream.Compressed):
-                return gossip_stream.inflate(message)
-            if message is not None:
-                return message
-    except WireError:
-        return None
-    return None
-
-
-_SERF_KINDS: Final[tuple[tuple[int, type[Struct]], ...]] = (
-    (serf.LEAVE, serf.LeaveIntent),
-    (serf.JOIN, serf.JoinIntent),
-    (serf.PUSH_PULL, serf.SerfState),
-    (serf.USER_EVENT, serf.UserEvent),
-    (serf.QUERY, serf.Query),
-    (serf.QUERY_RESPONSE, serf.QueryResponse),
-    (serf.CONFLICT_RESPONSE, serf.ConflictMember),
-    (serf.KEY_REQUEST, serf.KeyRequest),
-    (serf.KEY_RESPONSE, serf.KeyResponse),
-)
-
-
-def decode_serf(data: bytes) -> None:
-    """Read a message of Serf, the message that a relay holds, a query's filters."""
-    for _ in range(len(data)):
-        if data[:1] != bytes((serf.RELAY,)):
-            break
-        try:
-            data = serf.decode_relay(data[1:])[1]
-        except WireError:
-            return
-    for kind, cls in _SERF_KINDS:
-        if data[:1] == bytes((kind,)):
-            with contextlib.suppress(WireError):
-                _use_serf(serf.decode(cls, data[1:]))
-
-
-def _use_serf(body: Struct) -> None:
-    body.pack()
-    if isinstance(body, serf.Query):
-        matches(body.filters or (), "node", {"role": "consul", "vsn": "2"})
-
-
-def decode_expression(data: bytes) -> None:
-    """Match a regular expression from a stranger's query against a text."""
-    pattern, _, text = data.decode("utf-8", "replace").partition("\n")
-    with contextlib.suppress(BadRequest):
-        expression.search(pattern, text)
-
-
-def decode_serf_snapshot(data: bytes) -> None:
-    """Replay a Serf snapshot; what is remembered is written and read as the same."""
-    lines = data.decode("utf-8", "replace").split("\n")
-    first, second = snapshot.Remembered(), snapshot.Remembered()
-    first.replay(lines, rejoin_after_leave=len(data) % 2 == 0)
-    second.replay(first.lines(), rejoin_after_leave=False)
-    assert first == second
-
-
 def decode_raft(data: bytes) -> None:
     """Read both directions of a Raft stream; the cuts do not matter."""
-    pieces = _pieces(data)
+    pieces = pieces_of(data)
     for read in (_raft_requests, _raft_responses):
         assert repr(read(pieces)) == repr(read([b"".join(pieces)]))
 
@@ -337,6 +213,58 @@ def _raft_responses(pieces: list[bytes]) -> list[object]:
     return found
 
 
+def decode_rpc(data: bytes) -> None:
+    """Cut the messages of an RPC stream; the cuts do not matter."""
+    pieces = pieces_of(data)
+    assert repr(_calls(pieces)) == repr(_calls([b"".join(pieces)]))
+
+
+def _calls(pieces: list[bytes]) -> list[object]:
+    decoder = MessageDecoder(_BODY_MAX)
+    found: list[object] = []
+    with contextlib.suppress(WireError):
+        for piece in pieces:
+            found += decoder.feed(piece)
+    return found
+
+
+def decode_yamux(data: bytes) -> None:
+    """Take the frames of a yamux connection; the cuts do not matter."""
+    pieces = pieces_of(data)
+    assert _streams(pieces) == _streams([b"".join(pieces)])
+
+
+def _streams(pieces: list[bytes]) -> tuple[dict[int, bytes], str]:
+    """Return what came on each stream, and why the session has ended."""
+    session = Session(0.0, is_client=False)
+    session.open()
+    came: dict[int, bytes] = {}
+    reason = ""
+    for piece in pieces:
+        session.receive(piece)
+        for action in session.take_actions():
+            if isinstance(action, Received):
+                number = action.stream.id
+                came[number] = came.get(number, b"") + action.data
+                session.consumed(action.stream, len(action.data))
+            elif isinstance(action, Ended):
+                reason = action.reason
+    return came, reason
+
+
+def decode_archive(data: bytes) -> None:
+    """Read an archive of a snapshot, or of a tar that the fuzzer changes."""
+    kind, rest = choice(data, ("packed", "plain"))
+    if kind == "plain":
+        rest = rest[:1] + gzip.compress(rest[1:], 1, mtime=0)
+    reader = ArchiveReader(io.BytesIO(), _BODY_MAX)
+    with contextlib.suppress(BadArchive):
+        for piece in pieces_of(rest):
+            for _ in reader.feed(piece):
+                pass
+        reader.finish()
+
+
 def decode_configuration(data: bytes) -> None:
     """Read the configuration of a Raft cluster."""
     with contextlib.suppress(ConsultwistError):
@@ -351,7 +279,7 @@ def _replica() -> Replica:
 
 def decode_snapshot(data: bytes) -> None:
     """Restore a state snapshot; what was restored can be written and restored."""
-    pieces = _pieces(data)
+    pieces = pieces_of(data)
     replica = _replica()
     try:
         replica.fsm.restore(pieces)
@@ -403,6 +331,9 @@ DECODERS: Final[dict[str, Decoder]] = {
     "expression": decode_expression,
     "serf-snapshot": decode_serf_snapshot,
     "raft": decode_raft,
+    "rpc": decode_rpc,
+    "yamux": decode_yamux,
+    "archive": decode_archive,
     "configuration": decode_configuration,
     "snapshot": decode_snapshot,
     "command": decode_command,

@@ -145,7 +145,8 @@ class AgentSelf:
     def metrics(self, request: Request) -> MaybeLater:
         """Show the metrics of the last whole interval, or those for Prometheus."""
         if request.query.get("format") != "prometheus":
-            return self.agent.metrics.summary()
+            summary: MaybeLater = self.agent.metrics.summary()
+            return summary
         if self.agent.config.telemetry.prometheus_retention_time <= 0:
             return Response.text(
                 "Prometheus is not enabled since its retention time is not positive",

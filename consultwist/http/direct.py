@@ -28,7 +28,7 @@ class DirectWrite:
     dataBuffer: bytes  # noqa: N815 - Twisted's
     _writeDisconnected: bool  # noqa: N815 - Twisted's
     _tempDataBuffer: list[bytes]  # noqa: N815 - Twisted's
-    writeSomeData: Any
+    socket: Any
 
     def write(self, data: bytes) -> None:
         """Send what the socket takes now and queue the rest."""
@@ -39,11 +39,14 @@ class DirectWrite:
             and not self.dataBuffer
             and not self._tempDataBuffer
         ):
-            sent = self.writeSomeData(data)
-            # An exception instead of a number: the queue meets it again and reports it.
-            if isinstance(sent, int):
-                if sent == len(data):
-                    return
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                # The queue meets it again, and reports it where it is an error.
+                sent = 0
+            if sent == len(data):
+                return
+            if sent:
                 data = data[sent:]
         super().write(data)  # type: ignore[misc]  # the connection's
 

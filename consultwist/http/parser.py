@@ -143,6 +143,14 @@ class RequestReader:
         self._at = self._scanned = 0
         return data
 
+    def body(self, size: int) -> bytes | None:
+        """Return the next bytes, or None where so many have not come yet."""
+        at, end = self._at, self._at + size
+        if end > len(self._buffer):
+            return None
+        self._at = self._scanned = end
+        return bytes(self._buffer[at:end])
+
     def head(self) -> Request | None:
         """Return the next request, without its body, or None where more is needed.
 

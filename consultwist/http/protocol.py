@@ -193,7 +193,7 @@ class HTTPProtocol(Protocol):
             request.port = self._port
             if not request.routed:
                 self._site.find(request)
-            if request.head.length:
+            if request.head.length and not self._has_body(request):
                 self._request = request
                 return self._begin_body(request)
         elif not self._read_body(request):
@@ -252,6 +252,17 @@ class HTTPProtocol(Protocol):
             self._site.log_request(request)
 
     # --- bodies ----------------------------------------------------------------------
+
+    def _has_body(self, request: Request) -> bool:
+        """Take the body if it came with the head, as small ones do, and is wanted."""
+        route, head = request.route, request.head
+        if not (0 < head.length <= route.body_max) or not route.reads_body:
+            return False
+        body = None if head.awaits_continue else self._reader.body(head.length)
+        if body is None:
+            return False
+        request.body = body
+        return True
 
     def _begin_body(self, request: Request) -> bool:
         """Decide what happens to the body; return whether it is to be read."""

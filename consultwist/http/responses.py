@@ -214,7 +214,7 @@ class Responder:
         if answer is None:
             return self._finish(request, _OK, b"", b"")
         if answer is True and not self._pretty and not request.query:
-            return self._finish(request, _OK_JSON, b"", b"true")
+            return self._true(request)
         if kind is JSON:
             start = _start(answer.status, JSON_TYPE)
             fields = _field_lines(answer.headers)
@@ -266,6 +266,14 @@ class Responder:
     def forget(self) -> None:
         """Drop all kept answers, after a change of the configuration."""
         self._kept.clear()
+
+    def _true(self, request: Request) -> bytes:
+        """Return what most writes are answered with."""
+        if request.head.accepts_gzip:
+            start, body = _OK_JSON_ZIPPED, _TRUE_ZIPPED
+        else:
+            start, body = _OK_JSON, _TRUE
+        return b"".join((start, self._tail(request.route), body))
 
     def _indexed(self, request: Request, answer: Indexed) -> bytes:
         reply = answer.reply
@@ -466,6 +474,9 @@ def _one_line(value: str) -> str:
 _OK: Final = _start(200, "")
 _OK_JSON: Final = _start(200, JSON_TYPE)
 _ENCODED: Final = b"Content-Encoding: gzip\r\n"
+_OK_JSON_ZIPPED: Final = _OK_JSON + _ENCODED
+_TRUE: Final = sized(b"true")
+_TRUE_ZIPPED: Final = sized(compress(b"true"))
 _KNOWN: Final = b"X-Consul-Knownleader: true\r\n"
 _UNKNOWN: Final = b"X-Consul-Knownleader: false\r\n"
 _CONSISTENCY: Final = {

@@ -136,10 +136,12 @@ NOT_FOUND: Final = Route((), "", not_found, api=False, reads_body=False)
 class _Resource:
     """All routes of one path."""
 
-    __slots__ = ("allow", "by_method", "otherwise")
+    __slots__ = ("allow", "by_method", "is_deepest", "otherwise")
 
     def __init__(self, routes: list[Route]) -> None:
         self.by_method = {name: route for route in routes for name in route.methods}
+        #: Whether no longer prefix begins with this path.
+        self.is_deepest = False
         known = [name for name in _METHOD_ORDER if name in self.by_method]
         others = sorted(set(self.by_method) - set(known))
         self.allow = ("OPTIONS", *known, *others)
@@ -192,6 +194,10 @@ class Router:
         self._refuse_unprintable = refuse_unprintable
         self._exact = {p: r for p, r in resources.items() if _is_exact(p)}
         self._prefixes = {p: r for p, r in resources.items() if not _is_exact(p)}
+        for path, resource in self._prefixes.items():
+            resource.is_deepest = not any(
+                other != path and other.startswith(path) for other in self._prefixes
+            )
         self._depth = max((p.count("/") for p in self._prefixes), default=0)
 
     def find(self, method: str, path: str) -> Route:
@@ -227,7 +233,11 @@ class Router:
             cut = path.find("/", cut) + 1
             if not cut:
                 break
-            found = self._prefixes.get(path[:cut], found)
+            resource = self._prefixes.get(path[:cut])
+            if resource is not None:
+                found = resource
+                if found.is_deepest:
+                    return found
         else:
             return found
         return _MOVED if path + "/" in self._prefixes else found

@@ -171,11 +171,13 @@ class Performer:
             self._node.fail_for_good(Failure())
             return
         self._core.applied(entries[-1].index)
-        answers = zip((entry.index for entry in commands), results, strict=True)
-        self.proposals.answer(answers)
+        answer = self.proposals.answer
+        for entry, result in zip(commands, results, strict=True):
+            answer(entry.index, result)
         if len(commands) < len(entries):
-            others = (e.index for e in entries if e.type != LogType.COMMAND)
-            self.proposals.answer((index, None) for index in others)
+            for entry in entries:
+                if entry.type != LogType.COMMAND:
+                    answer(entry.index, None)
 
     def _restore_snapshot(self, action: actions.RestoreSnapshot) -> None:
         self._apply_pending()

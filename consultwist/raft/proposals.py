@@ -5,7 +5,7 @@ batch: one write, one message to each follower, one call of the state machine, a
 answers together.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -19,7 +19,7 @@ PENDING_MAX: Final = 16384
 PENDING_SIZE_MAX: Final = 128 * 1024 * 1024
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Proposal:
     """A command that somebody waits for."""
 
@@ -76,18 +76,16 @@ class Proposals:
         self._waiting[index] = proposal
         return proposal.done
 
-    def answer(self, results: Iterable[tuple[int, Any]]) -> None:
-        """Answer applied entries (index, result); a failure is a result, too."""
-        waiting = self._waiting
-        for index, result in results:
-            proposal = waiting.pop(index, None)
-            if proposal is None:
-                continue
-            self._size -= len(proposal.data)
-            if isinstance(result, ConsultwistError):
-                proposal.done.errback(result)
-            else:
-                proposal.done.callback(result)
+    def answer(self, index: int, result: Any) -> None:
+        """Answer an applied entry; a failure is a result, too."""
+        proposal = self._waiting.pop(index, None)
+        if proposal is None:
+            return
+        self._size -= len(proposal.data)
+        if isinstance(result, ConsultwistError):
+            proposal.done.errback(result)
+        else:
+            proposal.done.callback(result)
 
     def fail_after(self, index: int, error: ConsultwistError) -> None:
         """Fail everything that is not in the log up to an index."""

@@ -11,6 +11,8 @@ from consultwist.state.chunking import CHUNK_SIZE, split
 from consultwist.structs.message_type import MessageType
 from consultwist.wire.struct import Struct
 
+_TYPE_BYTES: Final = [bytes((number,)) for number in range(256)]
+
 #: Operation numbers of chunked commands: any 64-bit number (raft's chunking).
 _OPERATION_BITS: Final = 64
 
@@ -42,7 +44,7 @@ class RaftApply:
     def __call__(self, message_type: int, request: Struct) -> Deferred[Any]:
         """Propose one command; fails where the state machine refuses it."""
         self._counted(1)
-        command = bytes([message_type]) + request.pack()
+        command = _TYPE_BYTES[message_type] + request.pack()
         if message_type == MessageType.KVS and len(command) > CHUNK_SIZE:
             return self._propose_chunks(command)
         return self._raft.propose(command)

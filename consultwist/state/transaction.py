@@ -66,7 +66,7 @@ class Transaction:
             self._undo.append(lambda: rows.pop(folded))
         else:
             self._undo.append(lambda: rows.__setitem__(folded, old))
-        self.store.watches.touch(watch.row(folded))
+        self.store.watches.touch(("row", folded))
 
     def max_index(self, name: str, value: int | None = None) -> None:
         """Raise an index row to a value, the transaction's index by default."""
@@ -108,9 +108,10 @@ class Transaction:
     def commit(self) -> None:
         """Keep the changes; watchers wake when the store says so."""
         self._undo.clear()
-        for note in self._notes:
-            self.store.observe(note)
-        self._notes.clear()
+        if self._notes:
+            for note in self._notes:
+                self.store.observe(note)
+            self._notes.clear()
 
     def abort(self) -> None:
         """Undo every change. Watchers it touched may wake for nothing."""

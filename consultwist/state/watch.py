@@ -102,9 +102,11 @@ class Watches:
     def touch_key(self, table: str, name: str) -> None:
         """Note that one key changed, for its watchers and those of its prefixes."""
         self.touch(("key", table, name))
-        for length in self._lengths.get(table, ()):
-            if length <= len(name):
-                self.touch((_PREFIX, table, name[:length]))
+        lengths = self._lengths.get(table)
+        if lengths:
+            for length in lengths:
+                if length <= len(name):
+                    self.touch((_PREFIX, table, name[:length]))
 
     def touch_prefix(self, table: str, start: str) -> None:
         """Note that a whole tree changed, for watchers above and below its root."""

@@ -109,7 +109,8 @@ class Struct(msgspec.Struct, kw_only=True, gc=False, **_FROZEN):
         Raises:
             WireError: where a value has the wrong type.
         """
-        return typing.cast(Self, _coder(cls).decode(raw))
+        found: Self = (_coders.get(cls) or _coder(cls)).decode(raw)
+        return found
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> Self:
@@ -122,7 +123,8 @@ class Struct(msgspec.Struct, kw_only=True, gc=False, **_FROZEN):
 
     def pack(self) -> bytes:
         """Return the msgpack bytes, as Go's codec would write them."""
-        coder = _coder(type(self))
+        cls = type(self)
+        coder = _coders.get(cls) or _coder(cls)
         if coder.has_single:
             chunks: list[bytes] = []
             _pack_exactly(self, chunks)

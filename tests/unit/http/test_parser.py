@@ -221,3 +221,13 @@ def test_an_unwanted_body_is_not_kept():
     reader.feed(b"a" * 60)
     assert body.read(reader) == b""
     assert reader.take() == b"a" * 10
+
+
+def test_a_body_that_came_with_its_head_is_there_at_once():
+    """Small bodies need no second look; one that is not all there is left alone."""
+    reader = RequestReader(Memory())
+    reader.feed(b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcPUT")
+    assert reader.head() is not None
+    assert reader.body(7) is None
+    assert reader.body(3) == b"abc"
+    assert reader.take() == b"PUT"

@@ -52,6 +52,10 @@ class _Endpoints:
     def nothing(self, request):
         return None
 
+    @route("PUT", "/v1/done")
+    def done(self, request):
+        return True
+
     @route("GET", "/v1/null")
     def null(self, request):
         return JSON(None, status=404, headers=(("X-Reason", "a\r\nX-Evil: b"),))
@@ -347,3 +351,15 @@ def test_the_cache_wants_the_same_object():
     cache.keep(_request("a"), node, b"body")
     assert cache.find(_request("a"), msgspec.structs.replace(node)) is None
     assert cache.find(_request("a"), node) is not None
+
+
+def test_the_answer_to_a_write_is_the_same_in_both_forms():
+    """Most writes are answered ``true``, compressed or not."""
+    client, _ = _client()
+    for fields in ({}, {"Accept-Encoding": "gzip"}):
+        client.ask("PUT", "/v1/done", headers=fields)
+        head, _, body = client.taken().partition(b"\r\n\r\n")
+        assert b"Content-Type: application/json\r\n" in head
+        assert (b"Content-Encoding: gzip" in head) == bool(fields)
+        assert (gzip.decompress(body) if fields else body) == b"true"
+        assert b"Content-Length: %d" % len(body) in head

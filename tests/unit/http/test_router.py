@@ -152,3 +152,16 @@ def test_every_route_is_listed():
     listed = [one.path for one in _router().routes() if one.owner]
     assert listed == sorted(listed)
     assert {"/v1/kv/", "/v1/query/", "/"} <= set(listed)
+
+
+def test_a_prefix_within_another_is_found():
+    """The longest prefix answers, whatever is behind it."""
+    paths = ("/v1/a/", "/v1/a/b/", "/v1/c/")
+    routes = [Route(("GET",), path, lambda _: None) for path in paths]
+    router = Router(routes, lambda _: 0)
+    for path, claimed in {
+        "/v1/a/x/y/z": "/v1/a/",
+        "/v1/a/b/c/d": "/v1/a/b/",
+        "/v1/c/b/c": "/v1/c/",
+    }.items():
+        assert router.find("GET", path).path == claimed

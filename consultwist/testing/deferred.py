@@ -15,7 +15,7 @@ def result_of(deferred: Deferred[T]) -> T:
     result = results[0]
     if isinstance(result, Failure):
         result.raiseException()
-    return result  # type: ignore[return-value]  # a Failure was raised above
+    return result
 
 
 def failure_of(

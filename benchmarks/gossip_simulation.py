@@ -194,7 +194,8 @@ def report_partition(members: int) -> None:
     apart = first.status_of(last.name), last.status_of(first.name)
     pool.network.heal()
     began = pool.clock.seconds()
-    healed = pool.clock.run_while(lambda: not pool.has_converged(), 600)
+    while not (healed := pool.has_converged()) and pool.clock.seconds() < began + 600:
+        pool.run(1.0)
     print(
         f"\nA pool of {members} cut in half for two minutes (statuses then {apart}):"
         f" healed is {healed} after {pool.clock.seconds() - began:.1f} s."

@@ -83,6 +83,11 @@ class DNSService(Service):
                 self._factories.append(factory)
                 port = reactor.listenTCP(address.port, factory, interface=address.host)
             self._ports.append(port)
+            log.info(
+                "Started DNS server: address={address} network={network}",
+                address=f"{address.host}:{address.port}",
+                network=address.network,
+            )
 
     def stopService(self) -> Deferred[Any]:
         """Close the listeners and all connections."""

@@ -74,7 +74,15 @@ BUILT_IN: Final[dict[Any, frozenset[str]]] = {
         )
     ),
     IStateTable: frozenset(
-        ("catalog", "coordinate", "kv", "operator", "session", "txn")
+        (
+            "catalog",
+            "coordinate",
+            "federation-state",
+            "kv",
+            "operator",
+            "session",
+            "txn",
+        )
     ),
 }
 

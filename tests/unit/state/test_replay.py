@@ -34,7 +34,6 @@ WITHOUT_TABLE = frozenset(
         MessageType.ACL_BINDING_RULE_DELETE,
         MessageType.ACL_AUTH_METHOD_SET,
         MessageType.ACL_AUTH_METHOD_DELETE,
-        MessageType.FEDERATION_STATE,
     )
 )
 
@@ -44,7 +43,6 @@ ROWS_WITHOUT_TABLE = (
     "acl-",
     "config-entries",
     "connect-",
-    "federation-states",
     "gateway-services",
     "prepared-queries",
 )

@@ -1,0 +1,1 @@
+"""What each datacenter tells the others of its mesh gateways."""

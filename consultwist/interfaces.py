@@ -103,10 +103,12 @@ class ICheckType(IPlugin):
         """Tell whether a check definition is of this type."""
 
     def make_runner(definition: "CheckType", host: "ICheckHost") -> "ICheckRunner":
-        """Make what runs one check.
+        """Make what runs one check; nothing begins before it is started.
+
+        Called twice: when a definition is looked at, and when it is to run.
 
         Raises:
-            BadRequest: where the definition cannot run.
+            ConsultwistError: where the definition cannot run.
         """
 
 
@@ -213,8 +215,11 @@ class IClusterDelegate(Interface):
     def stats() -> Mapping[str, Mapping[str, str]]:
         """Return what ``/v1/agent/self`` and ``consul info`` show, by section."""
 
-    def leave() -> "Deferred[None]":
-        """Leave the cluster gracefully."""
+    def leave() -> "Awaitable[None]":
+        """Begin to leave the cluster: the pools do not know yet."""
+
+    def drain() -> "Awaitable[None]":
+        """Finish leaving: the pools know, and others turn away."""
 
 
 class IAgent(Interface):

@@ -213,6 +213,7 @@ class Agent(MultiService):
         self.log.info("Starting agent leave")
         await self.delegate.leave()
         await self.pools.leave()
+        await self.delegate.drain()
         self._surroundings.shut_down()
 
     def stats(self) -> dict[str, dict[str, str]]:

@@ -171,6 +171,10 @@ class ClientDelegate(Service):
         """Leave nothing: only the pools know this agent."""
         return succeed(None)
 
+    def drain(self) -> Deferred[None]:
+        """Wait for nobody: nothing is asked of this agent."""
+        return succeed(None)
+
     # --- asking ----------------------------------------------------------------------
 
     def _try(self, call: _Call) -> Deferred[Any]:

@@ -1,17 +1,19 @@
 """Server: the service tree of the server half of an agent, and its delegate."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import attrs
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from consultwist import durations
 from consultwist.acl.authorizer import ALLOW_ALL, Openness
 from consultwist.config.runtime import RuntimeConfig
-from consultwist.errors import NoLeader, PermissionDenied
+from consultwist.errors import ConsultwistError, NoLeader, PermissionDenied
 from consultwist.gossip.consul import ServerTags
 from consultwist.gossip.serf.members import PoolMember
 from consultwist.host import Host
@@ -32,7 +34,7 @@ from consultwist.rpc.security import Security
 from consultwist.server.apply import RaftApply
 from consultwist.server.autopilot import Autopilot
 from consultwist.server.blocking import BlockingQueries, Parkable
-from consultwist.server.bootstrap import bootstrap_alone
+from consultwist.server.bootstrap import ExpectedServers, bootstrap_alone
 from consultwist.server.coordinate_updates import CoordinateUpdates
 from consultwist.server.endpoint import Call
 from consultwist.server.forwarding import Forwarder
@@ -44,9 +46,15 @@ from consultwist.server.wan import WANRoutes
 from consultwist.state.fsm import FSM
 from consultwist.state.lock_delay import LockDelays
 from consultwist.state.store import Store
+from consultwist.structs.query import DCSpecificRequest
 from consultwist.structs.snapshot import SnapshotRequest, SnapshotResponse
 from consultwist.telemetry.metrics import Metrics
 from consultwist.wire.struct import Struct
+
+#: How long a server that leaves waits to be removed from Raft, and how often it looks
+#: (Consul).
+_REMOVAL_TIMEOUT_S: Final = 5.0
+_REMOVAL_POLL_S: Final = 0.05
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +96,7 @@ class Server(MultiService):
     """
 
     is_server = True
+    log = Logger()
 
     def __init__(
         self,
@@ -159,6 +168,11 @@ class Server(MultiService):
             {FirstByte.RAFT: links.raft_protocol},
         )
         self._listener.setServiceParent(self)
+        self._is_leaving = False
+        if config.bootstrap_expect > 1:
+            ExpectedServers(
+                reactor, config, self.raft, membership, self._ask_peers
+            ).setServiceParent(self)
 
     def startService(self) -> None:
         """Recover the state, and begin a cluster where that is this server's part."""
@@ -217,14 +231,43 @@ class Server(MultiService):
             "raft": self.raft.stats(),
         }
 
-    def leave(self) -> Deferred[None]:
-        """Leave the cluster; a lone server has nobody to tell."""
-        return succeed(None)
+    async def leave(self) -> None:
+        """Leave Raft, if this server leads others; else the leader sees to that."""
+        raft = self.raft
+        if not raft.is_leader or len(raft.configuration.servers) < 2:
+            return
+        try:
+            await raft.remove(raft.identity.server_id)
+        except ConsultwistError as error:
+            self.log.error("failed to leave Raft: {error}", error=error)
+
+    async def drain(self) -> None:
+        """Refuse requests, and give clients time to turn to other servers.
+
+        Unless it led, this server waits until the leader has removed it from Raft.
+        """
+        self._is_leaving = True
+        await deferLater(self.reactor, self.config.leave_drain_time)
+        deadline = self.clock.monotonic() + _REMOVAL_TIMEOUT_S
+        while self._is_follower_of_others() and self.clock.monotonic() < deadline:
+            await deferLater(self.reactor, _REMOVAL_POLL_S)
+
+    def _is_follower_of_others(self) -> bool:
+        raft = self.raft
+        servers = raft.configuration.servers
+        is_member = any(each.id == raft.identity.server_id for each in servers)
+        return is_member and len(servers) > 1 and not raft.is_leader
 
     # --- what endpoints, queries, forwarding and the listener ask -------------------
 
     def answer(self, method: Method, request: Struct) -> Any:
-        """Have a request answered, here or where it is to be."""
+        """Have a request answered, here or where it is to be.
+
+        Raises:
+            NoLeader: where this server is leaving.
+        """
+        if self._is_leaving:
+            raise NoLeader
         return self._forwarder.run(method, request, self._run)
 
     def is_leader(self) -> bool:
@@ -275,11 +318,20 @@ class Server(MultiService):
 
     def _ask_stats(self, server: ServerTags, request: Struct) -> Any:
         """Ask one server of this datacenter how far its log is."""
-        method = self.dispatcher.find("Status.RaftStats")
+        return self._ask(server, "Status.RaftStats", request)
+
+    def _ask_peers(self, server: ServerTags) -> Any:
+        """Ask one server of this datacenter for its Raft peers."""
+        request = DCSpecificRequest(datacenter=self.config.datacenter)
+        return self._ask(server, "Status.Peers", request)
+
+    def _ask(self, server: ServerTags, name: str, request: Struct) -> Any:
+        """Call a method on one server of this datacenter, this one among them."""
+        method = self.dispatcher.find(name)
         if server.address == self.raft.identity.address:
             return self._run(method, request)
         return self._remote.call(
-            server.address, server.datacenter, method.name, method.reply, request
+            server.address, server.datacenter, name, method.reply, request
         )
 
     def _run(self, method: Method, request: Struct) -> Any:

@@ -12,6 +12,8 @@ from typing import TextIO
 import attrs
 
 import consultwist.cli
+from consultwist.config.flags import FlagSet, HelpRequested, ParsedFlags
+from consultwist.errors import ConfigError
 
 
 @attrs.frozen
@@ -38,6 +40,23 @@ class Command:
     synopsis: str
     run: Callable[[Sequence[str], Streams], int]
     help: Callable[[], str]
+
+
+def read_flags(
+    flags: FlagSet, argv: Sequence[str], streams: Streams, help_page: Callable[[], str]
+) -> ParsedFlags | int:
+    """Return the flags and arguments, or the exit code where the command ends here.
+
+    It does after ``-help``, and where a flag is unknown or has a wrong value.
+    """
+    try:
+        return flags.parse(argv)
+    except HelpRequested:
+        print(help_page(), file=streams.stdout)
+        return 0
+    except ConfigError as error:
+        print(f"{error}\n{flags.defaults_text()}\n{error}", file=streams.stderr)
+        return 1
 
 
 def find_commands() -> dict[str, Command]:

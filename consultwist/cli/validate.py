@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from consultwist.cli.command import Command, Streams
+from consultwist.cli.command import Command, Streams, read_flags
 from consultwist.config.build import Surroundings, build
-from consultwist.config.flags import Flag, FlagKind, FlagSet, HelpRequested
+from consultwist.config.flags import Flag, FlagKind, FlagSet
 from consultwist.config.merge import merge_sources, read_path
 from consultwist.errors import ConfigError
 
@@ -28,14 +28,9 @@ _FLAGS = FlagSet(
 
 def run(argv: Sequence[str], streams: Streams) -> int:
     """Check the files and directories that are named, as one configuration."""
-    try:
-        parsed = _FLAGS.parse(argv)
-    except HelpRequested:
-        print(help_page(), file=streams.stdout)
-        return 0
-    except ConfigError as error:
-        print(f"{error}\n{_FLAGS.defaults_text()}\n{error}", file=streams.stderr)
-        return 1
+    parsed = read_flags(_FLAGS, argv, streams, help_page)
+    if isinstance(parsed, int):
+        return parsed
     if not parsed.arguments:
         print("Must specify at least one config file or directory", file=streams.stderr)
         return 1

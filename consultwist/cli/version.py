@@ -8,10 +8,9 @@ import json
 from collections.abc import Sequence
 
 import consultwist
-from consultwist.cli.command import Command, Streams
-from consultwist.config.flags import Flag, FlagKind, FlagSet, HelpRequested
+from consultwist.cli.command import Command, Streams, read_flags
+from consultwist.config.flags import Flag, FlagKind, FlagSet
 from consultwist.config.keys import CONSUL_VERSION
-from consultwist.errors import ConfigError
 
 #: The versions of the protocol between agents: the one spoken, and the range known.
 PROTOCOL_DEFAULT, PROTOCOL_MIN, PROTOCOL_MAX = 2, 2, 3
@@ -23,14 +22,9 @@ _FLAGS = FlagSet(
 
 def run(argv: Sequence[str], streams: Streams) -> int:
     """Print the version."""
-    try:
-        parsed = _FLAGS.parse(argv)
-    except HelpRequested:
-        print(help_page(), file=streams.stdout)
-        return 0
-    except ConfigError as error:
-        print(f"{error}\n{_FLAGS.defaults_text()}\n{error}", file=streams.stderr)
-        return 1
+    parsed = read_flags(_FLAGS, argv, streams, help_page)
+    if isinstance(parsed, int):
+        return parsed
     form = parsed.text("format", "pretty")
     if form not in ("pretty", "json"):
         print(f"Unknown format: {form}", file=streams.stderr)

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from consultwist.testing.clock import SimCall
+from consultwist.testing.host import InlineThreadPool
 from consultwist.testing.network import Network
 
 #: Where the system's own choice of ports begins.
@@ -191,21 +192,6 @@ class SimDatagrams(SimPort):
         self._host.network.send(packet, self._local, addr)
 
 
-class InlineThreads:
-    """A thread pool that does its work at once, so that a run can be repeated."""
-
-    def callInThreadWithCallback(  # noqa: N802 - Twisted's name
-        self, done: Callable[[bool, Any], None], work: Callable[..., Any], *args: Any
-    ) -> None:
-        """Do the work and tell what came of it."""
-        try:
-            result = work(*args)
-        except Exception:
-            done(False, Failure())
-        else:
-            done(True, result)
-
-
 @implementer(IReactorTime)
 class SimHost:
     """One machine: an address, a clock, sockets.
@@ -252,9 +238,9 @@ class SimHost:
         """Call at once: there is only one thread."""
         function(*args)
 
-    def getThreadPool(self) -> InlineThreads:
+    def getThreadPool(self) -> InlineThreadPool:
         """Return the pool that does its work at once."""
-        return InlineThreads()
+        return InlineThreadPool()
 
     # --- UDP --------------------------------------------------------------------
 

@@ -40,11 +40,9 @@ class AgentChecks:
     def checks(self, request: Request) -> MaybeLater:
         """Show this agent's checks by id."""
         checks = self.agent.local_state.checks()
-        expression = request.query.get("filter", "")
-        if expression:
-            accepts = compile_filter(expression, HealthCheck)
-            checks = {key: check for key, check in checks.items() if accepts(check)}
-        return {key: agent_check(checks[key]) for key in sorted(checks)}
+        accepts = compile_filter(request.query.get("filter", ""), HealthCheck)
+        rows = sorted(checks.items())
+        return {key: agent_check(check) for key, check in rows if accepts(check)}
 
     @route("PUT", "/v1/agent/check/register", acl=FILTERED)
     def register(self, request: Request) -> MaybeLater:

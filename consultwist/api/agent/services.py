@@ -52,11 +52,9 @@ class AgentServices:
     def services(self, request: Request) -> MaybeLater:
         """Show this agent's services by id."""
         services = self.agent.local_state.services()
-        expression = request.query.get("filter", "")
-        if expression:
-            accepts = compile_filter(expression, NodeService)
-            services = {k: s for k, s in services.items() if accepts(s)}
-        return {key: agent_service(services[key]) for key in sorted(services)}
+        accepts = compile_filter(request.query.get("filter", ""), NodeService)
+        rows = sorted(services.items())
+        return {key: agent_service(row) for key, row in rows if accepts(row)}
 
     @route("PUT", "/v1/agent/service/register", acl=FILTERED)
     def register(self, request: Request) -> MaybeLater:

@@ -5,6 +5,7 @@ stands for all instances.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -48,6 +49,30 @@ def service_and_tag(subject: tuple[str, ...]) -> tuple[str, str]:
         service, tag = (label[1:] for label in subject)
         return service, "" if tag == "tcp" else tag
     return subject[-1], ".".join(subject[:-1])
+
+
+def find_endpoints(
+    agent: IAgent, question: Question, **kind: Any
+) -> Lookup | Deferred[Lookup]:
+    """Ask for what leads to a service, such as its gateways.
+
+    Labels left of the service do not count.
+
+    Args:
+        agent: whom to ask.
+        question: names the service.
+        kind: the field of the request that tells what is wanted.
+    """
+    if not question.is_placed:
+        return absent()
+    request = ServiceSpecificRequest(
+        datacenter=question.datacenter,
+        service_name=question.subject[-1],
+        service_tags=[""],
+        **kind,
+        **question.settings.read_options,
+    )
+    return find_instances(agent, question, request)
 
 
 def find_instances(

@@ -14,7 +14,6 @@ from consultwist.api.session.table import SessionTable
 from consultwist.errors import ConsultwistError, NoPathToDatacenter, PermissionDenied
 from consultwist.structs.catalog import (
     ConnectProxyConfig,
-    DeregisterRequest,
     GatewayService,
     HealthCheck,
     HealthCheckDefinition,
@@ -33,6 +32,7 @@ from consultwist.structs.query import (
     QuerySource,
 )
 from consultwist.testing.deferred import no_result_of, result_of
+from consultwist.testing.registrations import deregister, register, service
 from consultwist.testing.state import LocalServer, Replica
 
 ID_A = "40e4a748-2192-161a-0510-9bf59fe950b5"
@@ -43,21 +43,6 @@ ID_B = "40e4a748-2192-161a-0510-9bf59fe950b6"
 def server():
     tables = KVTable(), SessionTable(), CatalogTable(), CoordinateTable()
     return LocalServer(Replica(*tables), Catalog())
-
-
-def register(server, node="n1", **fields):
-    fields.setdefault("address", "10.0.0.1")
-    request = RegisterRequest(datacenter="dc1", node=node, **fields)
-    return server.rpc("Catalog.Register", request)
-
-
-def deregister(server, node="n1", **fields):
-    request = DeregisterRequest(datacenter="dc1", node=node, **fields)
-    return server.rpc("Catalog.Deregister", request)
-
-
-def service(service_id="web1", name="web", **fields):
-    return NodeService(id=service_id, service=name, **fields)
 
 
 def proxy(service_id="p", destination="web", **fields):

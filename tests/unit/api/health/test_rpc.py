@@ -13,12 +13,9 @@ from consultwist.errors import ConsultwistError
 from consultwist.structs.catalog import (
     ChecksInStateRequest,
     ConnectProxyConfig,
-    DeregisterRequest,
     GatewayService,
     HealthCheck,
-    NodeService,
     NodeSpecificRequest,
-    RegisterRequest,
     ServiceName,
     ServiceSpecificRequest,
 )
@@ -26,6 +23,7 @@ from consultwist.structs.coordinate import Coord, Coordinate, CoordinateBatch
 from consultwist.structs.message_type import MessageType
 from consultwist.structs.query import QuerySource
 from consultwist.testing.deferred import no_result_of, result_of
+from consultwist.testing.registrations import deregister, register, service
 from consultwist.testing.state import LocalServer, Replica
 
 
@@ -33,21 +31,6 @@ from consultwist.testing.state import LocalServer, Replica
 def server():
     tables = KVTable(), SessionTable(), CatalogTable(), CoordinateTable()
     return LocalServer(Replica(*tables), Catalog(), Health())
-
-
-def register(server, node="n1", **fields):
-    fields.setdefault("address", "10.0.0.1")
-    request = RegisterRequest(datacenter="dc1", node=node, **fields)
-    return server.rpc("Catalog.Register", request)
-
-
-def deregister(server, node="n1", **fields):
-    request = DeregisterRequest(datacenter="dc1", node=node, **fields)
-    return server.rpc("Catalog.Deregister", request)
-
-
-def service(service_id="web1", name="web", **fields):
-    return NodeService(id=service_id, service=name, **fields)
 
 
 def check(name, status="passing", **fields):

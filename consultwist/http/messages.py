@@ -71,13 +71,14 @@ class Request:
         query: the first value of each query parameter, decoded.
         head: the header fields.
         body: the whole body.
-        spool: the file with the body, for routes that want one; the protocol closes it
-            once the request is answered.
+        spool: the file with the body, for routes that want one; None where the body is
+            small. The protocol closes it once the request is answered.
         client: the host part of the client's address; empty for unix sockets.
         port: the client's port.
         old: whether the client speaks HTTP/1.0.
         route: what answers; there once `routed` is true.
         routed: whether the site has found the route, and parsed the query.
+        started_s: when the endpoint was called, in monotonic seconds.
         finished: where the answer may be kept, shared by all requests of the same
             bytes; None where requests like it are not remembered.
     """
@@ -96,6 +97,7 @@ class Request:
         "route",
         "routed",
         "spool",
+        "started_s",
         "target",
     )
 
@@ -118,6 +120,7 @@ class Request:
         self.old = False
         self.routed = False
         self.finished: Finished | None = None
+        self.started_s = 0.0
 
     def again(self) -> "Request":
         """Return the same request, as if it had come once more, without its body."""

@@ -55,8 +55,9 @@ class Route:
         owner: who claims it, for the error where two do.
         body_max: the limit in force, in bytes.
         reads_body: whether the function wants the body, or it is thrown away.
+        timers: by method, what takes the time of each request in milliseconds.
         open_spool: opens the file that the body goes to where it may be too large for
-            memory; the function finds it as `Request.spool`.
+            memory; see `Request.spool`.
     """
 
     methods: tuple[str, ...]
@@ -68,6 +69,7 @@ class Route:
     owner: str = ""
     body_max: int = BODY_MAX_BYTES
     reads_body: bool = True
+    timers: dict[str, Callable[[float], None]] = attrs.field(factory=dict, eq=False)
     open_spool: Callable[[], BinaryIO] | None = None
 
     @property

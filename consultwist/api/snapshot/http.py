@@ -1,6 +1,7 @@
 """The path ``/v1/snapshot``."""
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, BinaryIO, Final, Protocol
 
 import attrs
@@ -68,10 +69,8 @@ class SnapshotEndpoints:
     async def restore(self, request: Request) -> None:
         """Put the state of an archive in the place of this one."""
         order = SnapshotRequest(op=RESTORE, **write_options(request, self.agent))
-        archive = request.spool
-        if archive is None:  # a request without a body
-            archive = self.open_spool()
-        with archive:
+        # A body that came with its head is not worth a file.
+        with request.spool or BytesIO(request.body) as archive:
             await self.agent.delegate.restore_snapshot(order, archive)
 
     def open_spool(self) -> BinaryIO:

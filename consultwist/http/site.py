@@ -29,6 +29,7 @@ from consultwist.http.parser import Memory
 from consultwist.http.responses import Responder
 from consultwist.http.router import Route, Router
 from consultwist.interfaces import IAgent
+from consultwist.telemetry.naming import http_metric
 
 if TYPE_CHECKING:
     from consultwist.http.protocol import HTTPProtocol
@@ -69,7 +70,7 @@ class Site:
         self._agent = agent
         self._clock: Clock = agent.clock
         self._router = Router(
-            routes,
+            [_timed(route, agent.metrics) for route in routes],
             lambda name: int(getattr(config, name)),
             refuse_unprintable=not config.disable_http_unprintable_char_filter,
         )
@@ -114,15 +115,18 @@ class Site:
         known = self.memory.requests.get(data)
         if known is None or known.finished is None or self.debug:
             return None
+        known.started_s = self._clock.monotonic()
         finished = known.finished
         version = self._agent.delegate.read_version()
         stands = finished.version == version >= 0
         if stands and finished.second == int(self._clock.wall()):
+            self._time(known)
             return finished.data
         return None
 
     def serve(self, request: Request) -> bytes | Stream | Deferred[Any]:
         """Answer a request: with bytes, a stream, or a Deferred of what to `render`."""
+        request.started_s = self._clock.monotonic()
         finished = request.finished
         if finished is not None:
             version = self._agent.delegate.read_version()
@@ -145,9 +149,17 @@ class Site:
             ):
                 finished.version, finished.second = version, second
                 finished.data = data
+            self._time(request)
             return data
         except Exception as error:
+            self._time(request)
             return self._responder.failure(request, error)
+
+    def _time(self, request: Request) -> None:
+        """Tell how long a request took, by method and route."""
+        timer = request.route.timers.get(request.method)
+        if timer is not None:
+            timer((self._clock.monotonic() - request.started_s) * 1000)
 
     def too_large(self, request: Request, size: int) -> bytes:
         """Return the refusal of a body."""
@@ -170,6 +182,7 @@ class Site:
         )
 
     def _render_safely(self, request: Request, result: Any) -> bytes | Stream:
+        self._time(request)
         try:
             return self._responder.render(request, result)
         except Exception as error:
@@ -262,6 +275,15 @@ def _broken_query(request: Request) -> Response:  # noqa: ARG001 - as all routes
 
 
 _BROKEN_QUERY: Final = Route((), "", _broken_query, reads_body=False)
+
+
+def _timed(route: Route, metrics: Any) -> Route:
+    """Give a route of the API the timers of its methods."""
+    if route.api and route.path.startswith("/v1/"):
+        for method in route.methods:
+            series = metrics.sample_series(http_metric(method, route.path))
+            route.timers[method] = series.add
+    return route
 
 
 def _may_be_kept(request: Request, answer: Any) -> bool:

@@ -28,6 +28,24 @@ def ours(folder, name, **config):
     return OurMember(folder, name=name, **config)
 
 
+@pytest.fixture
+def four(tmp_path):
+    """A pool of two stock agents and two of our members."""
+    with (
+        SerfAgent(tmp_path, "s1") as s1,
+        SerfAgent(tmp_path, "s2") as s2,
+        ours(tmp_path, "us1") as us1,
+        ours(tmp_path, "us2") as us2,
+    ):
+        for member in (us1, us2):
+            member.call("join", addresses=[s1.address])
+        s2.command("join", s1.address)
+        us1.wait_status("s2", ALIVE)
+        for name in ("us1", "us2", "s1"):
+            s2.wait_status(name, "alive")
+        yield s1, s2, us1, us2
+
+
 def test_either_side_can_join_and_tags_arrive(tmp_path):
     """We join Serf's agent, it joins ours; each shows the other's tags."""
     with (
@@ -49,57 +67,37 @@ def test_either_side_can_join_and_tags_arrive(tmp_path):
         wait_until(lambda: us2.call("members")["s1"]["tags"].get("color") == "blue")
 
 
-def test_members_stay_alive_under_probes(tmp_path):
+def test_members_stay_alive_under_probes(four):
     """Nobody suspects anybody while all are well."""
-    with (
-        SerfAgent(tmp_path, "s1") as s1,
-        SerfAgent(tmp_path, "s2") as s2,
-        ours(tmp_path, "us1") as us1,
-        ours(tmp_path, "us2") as us2,
-    ):
-        for member in (us1, us2):
-            member.call("join", addresses=[s1.address])
-        s2.command("join", us1.address)
-        for name in ("us1", "us2", "s1"):
-            s2.wait_status(name, "alive")
-        time.sleep(10)
-        for serf in (s1, s2):
-            assert {m["status"] for m in serf.members().values()} == {"alive"}
-            assert "Suspect" not in serf.log()
-        for member in (us1, us2):
-            stats = member.call("stats")
-            assert stats["health_score"] == "0"
-            assert stats["dropped"] == {}
-            failed = [e for e in member.events if e["event"] == "member-failed"]
-            assert not failed
+    s1, s2, us1, us2 = four
+    time.sleep(10)
+    for serf in (s1, s2):
+        assert {m["status"] for m in serf.members().values()} == {"alive"}
+        assert "Suspect" not in serf.log()
+    for member in (us1, us2):
+        stats = member.call("stats")
+        assert stats["health_score"] == "0"
+        assert stats["dropped"] == {}
+        failed = [e for e in member.events if e["event"] == "member-failed"]
+        assert not failed
 
 
-def test_a_killed_member_is_seen_failed_on_both_sides(tmp_path):
+def test_a_killed_member_is_seen_failed_on_both_sides(four):
     """A member that vanishes fails everywhere; one that comes back is alive again."""
-    with (
-        SerfAgent(tmp_path, "s1") as s1,
-        SerfAgent(tmp_path, "s2") as s2,
-        ours(tmp_path, "us1") as us1,
-        ours(tmp_path, "us2") as us2,
-    ):
-        for member in (us1, us2):
-            member.call("join", addresses=[s1.address])
-        s2.command("join", s1.address)
-        us1.wait_status("s2", ALIVE)
-        s2.wait_status("us2", "alive")
-        us2.kill()
-        s2.kill()
-        killed_at = time.monotonic()  # noqa: TID251 - real time
-        s1.wait_status("us2", "failed")
-        us1.wait_status("us2", FAILED)
-        # A suspicion in so small a pool lasts four seconds at least; before it a probe.
-        assert 4 < time.monotonic() - killed_at < 25  # noqa: TID251
-        us1.wait_status("s2", FAILED)
-        us2.restart()
-        us2.call("join", addresses=[us1.address])
-        s1.wait_status("us2", "alive")
-        # The new life has jumped over the incarnation under which it was dead.
-        assert us2.call("stats")["incarnation"] > 1
+    s1, s2, us1, us2 = four
+    us2.kill()
+    s2.kill()
+    killed_at = time.monotonic()  # noqa: TID251 - real time
+    s1.wait_status("us2", "failed")
+    us1.wait_status("us2", FAILED)
+    # A suspicion in so small a pool lasts four seconds at least; before it a probe.
+    assert 4 < time.monotonic() - killed_at < 25  # noqa: TID251
+    us1.wait_status("s2", FAILED)
+    us2.restart()
+    us2.call("join", addresses=[us1.address])
+    s1.wait_status("us2", "alive")
+    # The new life has jumped over the incarnation under which it was dead.
+    assert us2.call("stats")["incarnation"] > 1
 
 
 def test_a_member_that_stood_still_refutes_its_suspicion(tmp_path):
@@ -233,30 +231,20 @@ def test_a_pool_without_the_key_is_not_joined(tmp_path):
         assert us1.status("s1") == 0
 
 
-def test_leaving_is_told_from_failing(tmp_path):
+def test_leaving_is_told_from_failing(four):
     """A graceful leave shows as left on both sides, and the name can come back."""
-    with (
-        SerfAgent(tmp_path, "s1") as s1,
-        SerfAgent(tmp_path, "s2") as s2,
-        ours(tmp_path, "us1") as us1,
-        ours(tmp_path, "us2") as us2,
-    ):
-        for member in (us1, us2):
-            member.call("join", addresses=[s1.address])
-        s2.command("join", s1.address)
-        us1.wait_status("s2", ALIVE)
-        s2.wait_status("us2", "alive")
-        us2.call("leave")
-        us2.kill()
-        s1.wait_status("us2", "left")
-        us1.wait_status("us2", LEFT)
-        s2.stop()
-        us1.wait_status("s2", LEFT)
-        assert not [e for e in us1.events if e["event"] == "member-failed"]
-        us2.restart()
-        us2.call("join", addresses=[s1.address])
-        s1.wait_status("us2", "alive")
-        us1.wait_status("us2", ALIVE)
+    s1, s2, us1, us2 = four
+    us2.call("leave")
+    us2.kill()
+    s1.wait_status("us2", "left")
+    us1.wait_status("us2", LEFT)
+    s2.stop()
+    us1.wait_status("s2", LEFT)
+    assert not [e for e in us1.events if e["event"] == "member-failed"]
+    us2.restart()
+    us2.call("join", addresses=[s1.address])
+    s1.wait_status("us2", "alive")
+    us1.wait_status("us2", ALIVE)
 
 
 def test_failed_members_are_forced_out(tmp_path):

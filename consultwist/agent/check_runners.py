@@ -113,9 +113,10 @@ class CheckRunners(Service):
 
         Raises:
             BadRequest: where no check type takes it.
+            ConsultwistError: where its type cannot run on this system.
         """
         limited = with_limits(definition, self.config)
-        self._types.find(limited)
+        self._types.make_runner(limited, self)
         return limited
 
     def restored(self, row: HealthCheck, definition: CheckType) -> HealthCheck:

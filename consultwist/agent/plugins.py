@@ -27,7 +27,20 @@ from consultwist.interfaces import (
 #: The plugins that come with consultwist, by interface and name.
 BUILT_IN: Final[dict[Any, frozenset[str]]] = {
     IAgentInterface: frozenset(("dns", "http")),
-    ICheckType: frozenset(("alias", "http", "script", "tcp", "ttl")),
+    ICheckType: frozenset(
+        (
+            "alias",
+            "docker",
+            "grpc",
+            "h2ping",
+            "http",
+            "os_service",
+            "script",
+            "tcp",
+            "ttl",
+            "udp",
+        )
+    ),
     IDNSForm: frozenset(
         ("address", "connect", "ingress", "node", "query", "reverse", "service")
     ),

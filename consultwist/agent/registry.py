@@ -207,16 +207,26 @@ class Registry:
         """Register a check of the node or of one of its services.
 
         Raises:
-            ConsultwistError: with Consul's text, where the definition cannot be.
+            ConsultwistError: with Consul's text, where the definition cannot be. As in
+                Consul, a check that was registered under the same id is gone then.
         """
-        check = definition.check_type()
-        require_scripts(check, self._config, remote=source == REMOTE)
         row = node_check_row(definition, self._config.node_name)
+        try:
+            planned = self._planned_check(row, definition.check_type(), source)
+        except ConsultwistError:
+            self._remove_check(row.check_id).addErrback(
+                lambda failure: self.log.failure("removing a check", failure=failure)
+            )
+            raise
+        return self._add_check(planned, definition.token, source)
+
+    def _planned_check(
+        self, row: HealthCheck, check: CheckType, source: str
+    ) -> _Planned:
+        require_scripts(check, self._config, remote=source == REMOTE)
         if source == REMOTE:
             row = msgspec.structs.replace(row, type=kind_of(check))
-        row = self._with_service(row)
-        planned = self._planned(row, check)
-        return self._add_check(planned, definition.token, source)
+        return self._planned(self._with_service(row), check)
 
     def deregister_check(self, check_id: str) -> Deferred[None]:
         """Remove a check; an unknown one is no error."""

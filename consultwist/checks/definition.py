@@ -9,6 +9,7 @@ import msgspec
 from twisted.logger import Logger
 
 from consultwist import durations
+from consultwist.checks.expectations import Expectations
 from consultwist.checks.outcome import CRITICAL, PASSING, WARNING
 from consultwist.config.runtime import RuntimeConfig
 from consultwist.errors import BadRequest, ConsultwistError
@@ -38,7 +39,7 @@ def validate(check: CheckType) -> None:
     if check.interval > 0 and check.ttl > 0:
         raise BadRequest("Interval and TTL cannot both be specified")
     if probes and check.interval <= 0:
-        raise BadRequest("Interval must be > 0 for Script, HTTP, or TCP checks")
+        raise BadRequest(f"Interval must be > 0 for {_interval_types(check)} checks")
     if probes and is_alias:
         raise BadRequest("Interval cannot be set for Alias checks")
     if is_alias and check.ttl > 0:
@@ -47,11 +48,33 @@ def validate(check: CheckType) -> None:
         raise BadRequest("TTL must be > 0 for TTL checks")
     if check.output_max_size < 0:
         raise BadRequest("MaxOutputMaxSize must be positive")
+    if 0 < check.failures_before_critical < check.failures_before_warning:
+        raise BadRequest(
+            "FailuresBeforeWarning can't be higher than FailuresBeforeCritical"
+        )
+    Expectations.of(check)
 
 
 def runs_at_interval(check: CheckType) -> bool:
     """Tell whether a definition names something that is probed again and again."""
-    return bool(check.script_args or check.http or check.tcp or check.grpc)
+    return bool(
+        check.script_args
+        or check.http
+        or check.tcp
+        or check.grpc
+        or _is_of_later_type(check)
+    )
+
+
+def _is_of_later_type(check: CheckType) -> bool:
+    return bool(check.udp or check.h2ping or check.os_service)
+
+
+def _interval_types(check: CheckType) -> str:
+    """Return whom an interval is asked of, in the words of who first had the type."""
+    if _is_of_later_type(check):
+        return "Script, HTTP, H2PING, TCP, UDP or OSService"
+    return "Script, HTTP, or TCP"
 
 
 def is_status(status: str) -> bool:
@@ -66,6 +89,9 @@ def kind_of(check: CheckType) -> str:
         ("http", check.http),
         ("ttl", check.ttl > 0),
         ("tcp", check.tcp),
+        ("udp", check.udp),
+        ("h2ping", check.h2ping),
+        ("os_service", check.os_service),
         ("alias", check.alias_node or check.alias_service),
         ("docker", check.script_args and check.docker_container_id),
         ("script", check.script_args),

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from consultwist import durations
 from consultwist.checks.deadline import within
 from consultwist.checks.dial import DialError, HostPort, dial
+from consultwist.checks.expectations import BodyKeeper, Expectations
 from consultwist.checks.http_exchange import HTTPExchange
 from consultwist.checks.http_request import Request, RequestError, follow, make_request
 from consultwist.checks.http_response import ResponseError
@@ -69,6 +70,7 @@ class _Journey:
     operation: str
     url: URL
     exchange: HTTPExchange | None = None
+    tls: ClientTLS | None = None
 
     def failed(self, reason: object) -> _Failed:
         return _Failed(f"{self.operation} {quote(str(self.url))}: {reason}")
@@ -82,6 +84,7 @@ class HTTPProbe:
         self._url = definition.proxy_http or definition.http
         self._timeout_s = (definition.timeout or TIMEOUT_DEFAULT) / durations.SECOND
         self._output_size_max = definition.output_max_size
+        self._expectations = Expectations.of(definition)
         self._reactor: Any = host.reactor
         self._clock = host.clock
         self._config = host.config
@@ -117,20 +120,29 @@ class HTTPProbe:
         finally:
             if journey.exchange is not None:
                 journey.exchange.close()
-        return self._judge(journey.exchange, request.method, tail)
+        return self._judge(journey, request.method, tail)
 
-    def _judge(self, exchange: HTTPExchange, method: str, tail: OutputTail) -> Outcome:
-        response = exchange.response
-        if 200 <= response.status <= 299:
-            status = PASSING
-        elif response.status == 429:
-            status = WARNING
-        else:
-            status = CRITICAL
-        return Outcome(
-            status,
-            f"HTTP {method} {self._url}: {response.status_text} Output: {tail.text()}",
+    def _judge(self, journey: _Journey, method: str, tail: OutputTail) -> Outcome:
+        assert journey.exchange is not None
+        response = journey.exchange.response
+        status = self._status(response.status)
+        output = (
+            f"HTTP {method} {self._url}: {response.status_text} Output: {tail.text()}"
         )
+        if status != CRITICAL and isinstance(tail, BodyKeeper):
+            fault = self._expectations.body_fault(tail.head())
+            if fault:
+                return Outcome(CRITICAL, f"{fault}: {output}")
+        end = journey.tls.certificate_end if journey.tls is not None else None
+        return Outcome(status, output, certificate_end=end)
+
+    def _status(self, code: int) -> str:
+        admitted = self._expectations.admits(code)
+        if admitted is not None:
+            return PASSING if admitted else CRITICAL
+        if 200 <= code <= 299:
+            return PASSING
+        return WARNING if code == 429 else CRITICAL
 
     async def _read_body(self, exchange: HTTPExchange, left_s: float) -> None:
         """Wait for the body; what has come by the deadline is shown."""
@@ -143,10 +155,11 @@ class HTTPProbe:
         """Send the request, and those that redirects ask for."""
         for _ in range(REQUESTS_MAX):
             journey.url = request.url
-            tail = OutputTail(self._output_size_max)
+            keep = BodyKeeper if self._expectations.looks_into_body else OutputTail
+            tail = keep(self._output_size_max)
             journey.exchange = await self._send(request, tail, journey)
             try:
-                onward = follow(request, journey.exchange.response)
+                onward = self._onward(request, journey.exchange)
             except RequestError as error:
                 raise journey.failed(error) from error
             if onward is None:
@@ -159,6 +172,11 @@ class HTTPProbe:
             f"stopped after {REQUESTS_MAX} redirects"
         )
 
+    def _onward(self, request: Request, exchange: HTTPExchange) -> Request | None:
+        if self._definition.disable_redirects:
+            return None
+        return follow(request, exchange.response)
+
     async def _send(
         self, request: Request, tail: OutputTail, journey: _Journey
     ) -> HTTPExchange:
@@ -170,7 +188,7 @@ class HTTPProbe:
         journey.exchange = exchange
         url = request.url
         target = HostPort(url.host_name, url.port or _PORTS[url.scheme])
-        tls = self._tls(url, journey)
+        journey.tls = tls = self._tls(url, journey)
         try:
             await dial(
                 self._reactor,
@@ -196,7 +214,8 @@ class HTTPProbe:
                 )
             except (OSError, SSL.Error) as error:
                 raise journey.failed(f"cannot load certificates: {error}") from error
-        name = server_name(self._config, url.host_name)
+        wanted = self._definition.tls_server_name
+        name = server_name(self._config, url.host_name, wanted)
         return ClientTLS(self._context, name, self._clock)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
@@ -25,7 +26,8 @@ class HTTPExchange(Protocol):
             `ResponseError` or with why the connection ended.
         body_end: fires when the body is at its end, or the connection.
         response: what has been read.
-        path: the two ends of the connection, as in ``10.0.0.1:5->10.0.0.2:80``.
+        path: the two ends of the connection, as in ``10.0.0.1:5->10.0.0.2:80``; empty
+            for unix sockets.
     """
 
     def __init__(self, request: bytes, tail: OutputTail, *, unpack: bool) -> None:
@@ -47,7 +49,8 @@ class HTTPExchange(Protocol):
         """Send the request."""
         transport: Any = self.transport
         ends = (transport.getHost(), transport.getPeer())
-        self.path = "->".join(join_host_port(end.host, end.port) for end in ends)
+        if not isinstance(ends[0], UNIXAddress):
+            self.path = "->".join(join_host_port(end.host, end.port) for end in ends)
         transport.write(self._request)
 
     def dataReceived(self, data: bytes) -> None:

@@ -16,11 +16,14 @@ class Outcome:
         output: what a user reads about it.
         damped: whether the thresholds of the check apply. Consul publishes scripts
             that time out or do not start at once.
+        certificate_end: when the server's certificate expires, in seconds of the wall
+            clock; None where there was none.
     """
 
     status: str
     output: str
     damped: bool = True
+    certificate_end: float | None = None
 
 
 class OutputTail:

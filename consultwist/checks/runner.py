@@ -4,9 +4,8 @@ The first run comes at a random moment of the first interval, so that the checks
 agent spread out; each further run one interval after the end of the one before, so
 that a slow check never overlaps itself.
 
-Results are damped by two thresholds. The counters begin at their thresholds, as in
-Consul, so that the very first result is published; only a check that has changed
-direction is held back.
+Results are damped by thresholds. The counters begin there, as in Consul, so that the
+very first result is published; only a check that has changed direction is held back.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from consultwist import durations
-from consultwist.checks.outcome import CRITICAL, Outcome
+from consultwist.checks.expectations import Cautions
+from consultwist.checks.outcome import CRITICAL, WARNING, Outcome
 from consultwist.interfaces import ICheckHost, ICheckRunner
 from consultwist.structs.catalog import CheckType
 
@@ -29,23 +29,32 @@ Probe = Callable[[], "Deferred[Outcome]"]
 
 
 class Thresholds:
-    """Decides which results of a check are published."""
+    """Decides which results of a check are published, and as what.
 
-    def __init__(self, successes: int, failures: int) -> None:
+    Args:
+        successes: so many in a row are needed for a check to pass or to warn.
+        failures: so many for it to be critical.
+        warnings: so many failures make it warn already; 0 for as many as `failures`.
+    """
+
+    def __init__(self, successes: int, failures: int, warnings: int = 0) -> None:
         self._successes_needed = successes
         self._failures_needed = failures
+        self._warnings_needed = warnings or failures
         self._successes = successes
         self._failures = failures
 
-    def admit(self, status: str) -> bool:
-        """Count a result, and tell whether its status is to be published."""
+    def admit(self, status: str) -> str | None:
+        """Count a result; returns the status to publish, None for no change."""
         if status == CRITICAL:
             self._failures += 1
             self._successes = 0
-            return self._failures >= self._failures_needed
+            if self._failures >= self._failures_needed:
+                return CRITICAL
+            return WARNING if self._failures >= self._warnings_needed else None
         self._successes += 1
         self._failures = 0
-        return self._successes >= self._successes_needed
+        return status if self._successes >= self._successes_needed else None
 
 
 @implementer(ICheckRunner)
@@ -58,8 +67,12 @@ class IntervalRunner:
         self._host = host
         self._probe = probe
         self._thresholds = Thresholds(
-            definition.success_before_passing, definition.failures_before_critical
+            definition.success_before_passing,
+            definition.failures_before_critical,
+            definition.failures_before_warning,
         )
+        self._cautions = Cautions(definition)
+        self._began_s = 0.0
         self._timer: IDelayedCall | None = None
         self._running: Deferred[Outcome] | None = None
         self._stopped = False
@@ -82,6 +95,7 @@ class IntervalRunner:
 
     def _tick(self) -> None:
         self._timer = None
+        self._began_s = self._host.clock.monotonic()
         self._running = running = maybeDeferred(self._probe)
         running.addErrback(self._broken).addCallback(self._finished)
 
@@ -95,14 +109,19 @@ class IntervalRunner:
         if self._stopped:
             return
         self._schedule(self._interval_s)
-        self._report(outcome)
+        clock = self._host.clock
+        took_s = clock.monotonic() - self._began_s
+        self._report(self._cautions.apply(outcome, took_s, clock.wall()))
 
     def _report(self, outcome: Outcome) -> None:
-        if outcome.damped and not self._thresholds.admit(outcome.status):
+        status: str | None = outcome.status
+        if outcome.damped:
+            status = self._thresholds.admit(outcome.status)
+        if status is None:
             log.warn(
                 "check has not reached its threshold: check={check} status={status}",
                 check=self._check_id,
                 status=outcome.status,
             )
             return
-        self._host.report(self._check_id, outcome.status, outcome.output)
+        self._host.report(self._check_id, status, outcome.output)

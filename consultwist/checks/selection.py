@@ -6,8 +6,20 @@ from consultwist.errors import BadRequest, ConfigError
 from consultwist.interfaces import ICheckHost, ICheckRunner, ICheckType
 from consultwist.structs.catalog import CheckType
 
-#: A definition may name several sources; in Consul the first of these runs.
-_ORDER = ("ttl", "http", "tcp", "grpc", "docker", "script", "alias")
+#: A definition may name several sources; in Consul the first of these runs. Types of
+#: releases after 1.8 stand behind the others that run at an interval.
+_ORDER = (
+    "ttl",
+    "http",
+    "tcp",
+    "grpc",
+    "docker",
+    "script",
+    "udp",
+    "h2ping",
+    "os_service",
+    "alias",
+)
 
 
 class CheckTypes:

@@ -6,6 +6,7 @@ Either the system's authorities count and the name in the URL must match, or, wi
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,8 +50,15 @@ class UntrustedCertificate(Exception):
     """The server's certificate does not satisfy; the text is Go's."""
 
 
-def make_context(config: RuntimeConfig, *, skip_verify: bool) -> SSL.Context:
+def make_context(
+    config: RuntimeConfig, *, skip_verify: bool, protocols: Sequence[bytes] = ()
+) -> SSL.Context:
     """Make the context that the connections of a check share.
+
+    Args:
+        config: says whether the agent's certificates are used.
+        skip_verify: whether any certificate will do.
+        protocols: what is offered to speak (ALPN, RFC 7301).
 
     Raises:
         SSL.Error: where the agent's certificate files cannot be read.
@@ -60,6 +68,8 @@ def make_context(config: RuntimeConfig, *, skip_verify: bool) -> SSL.Context:
         context.set_default_verify_paths()
     else:
         _load_agent_files(context, config)
+    if protocols:
+        context.set_alpn_protos(list(protocols))
     if not skip_verify:
         context.set_verify(SSL.VERIFY_PEER, _judge)
         context.set_info_callback(_handshake_moved)
@@ -78,11 +88,14 @@ def _load_agent_files(context: SSL.Context, config: RuntimeConfig) -> None:
         context.set_min_proto_version(_VERSIONS[config.tls_min_version])
 
 
-def server_name(config: RuntimeConfig, host: str) -> str:
+def server_name(config: RuntimeConfig, host: str, wanted: str = "") -> str:
     """Return what the server's certificate must bear: the host of the URL.
 
     Where checks use the agent's TLS, it is the agent's own server name or node name.
+    What the definition wants goes before both.
     """
+    if wanted:
+        return wanted
     if config.enable_agent_tls_for_checks:
         return config.server_name or config.node_name
     return host
@@ -112,6 +125,15 @@ class ClientTLS:
         connection.set_connect_state()
         self._connection = connection
         return connection
+
+    @property
+    def certificate_end(self) -> float | None:
+        """When the server's certificate expires; None before there is one."""
+        connection = self._connection
+        certificate = connection and connection.get_peer_certificate()
+        if not certificate:
+            return None
+        return certificate.to_cryptography().not_valid_after_utc.timestamp()
 
     def fault(self, reason: BaseException) -> str:
         """Return, in Go's words, why TLS failed; nothing where it did not."""

@@ -21,6 +21,7 @@ from consultwist.config.runtime import (
     RuntimeConfig,
     Seconds,
 )
+from consultwist.structs.check_extensions import is_unused
 from consultwist.wire.struct import FieldSpec, Struct, field_specs, go_name
 
 HIDDEN = "hidden"
@@ -120,7 +121,14 @@ def _without_cloud_secrets(name: str, value: str) -> str:
 
 
 #: Durations of definitions, which their records keep in nanoseconds.
-_NANOSECONDS = ("interval", "timeout", "ttl", "deregister_critical_service_after")
+_NANOSECONDS = (
+    "interval",
+    "timeout",
+    "ttl",
+    "deregister_critical_service_after",
+    "certificate_expiry_warning",
+    "latency_warning",
+)
 
 #: Records of which Consul shows the empty Enterprise part.
 _WITH_ENTERPRISE_PART = ("CheckDefinition", "ServiceDefinition")
@@ -131,6 +139,7 @@ def _struct(record: Struct) -> dict[str, Any]:
     shown = {
         spec.go: _field(spec, getattr(record, spec.attribute))
         for spec in field_specs(type(record))
+        if not is_unused(record, spec.attribute)
     }
     if type(record).__name__ in _WITH_ENTERPRISE_PART:
         shown["EnterpriseMeta"] = {}

@@ -1,8 +1,8 @@
 """The keys of service and check definitions, relative to the definition.
 
-A few also go by the spelling of the HTTP API; that is the alias. The keys of later
-releases are not known here: a definition that asks for a check or an address which
-the agent cannot give must not start.
+A few also go by the spelling of the HTTP API; that is the alias. Of the keys of later
+releases only those are known here that the agent fulfils: a definition that asks for a
+check or an address which it cannot give must not start.
 """
 
 import attrs
@@ -45,6 +45,21 @@ CHECK_KEYS = (
         DURATION,
         alias="deregistercriticalserviceafter",
     ),
+    # Of later releases.
+    Key("tcp_use_tls", BOOL, alias="tcpusetls"),
+    Key("tls_server_name", STRING, alias="tlsservername"),
+    Key("disable_redirects", BOOL, alias="disableredirects"),
+    Key("udp", STRING),
+    Key("h2ping", STRING),
+    Key("h2ping_use_tls", BOOL, alias="h2pingusetls"),
+    Key("os_service", STRING),
+    Key("failures_before_warning", INT),
+    # Ours.
+    Key("expected_status", STRINGS),
+    Key("body_match", STRING),
+    Key("body_json", STRING_MAP),
+    Key("certificate_expiry_warning", DURATION),
+    Key("latency_warning", DURATION),
 )
 
 #: What a service and a sidecar have in common.

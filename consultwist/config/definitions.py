@@ -16,6 +16,7 @@ from consultwist.structs.catalog import (
     Weights,
 )
 from consultwist.structs.check_definition import CheckDefinition
+from consultwist.structs.check_extensions import CheckExtensions
 from consultwist.structs.service_rules import meta_problem
 
 #: What is kept of a check's output where the check does not say: Consul's buffer.
@@ -104,7 +105,18 @@ def _how_it_runs(values: Values, problems: Problems) -> dict[str, Any]:
         "failures_before_critical": values.get("failures_before_critical", 0),
         after: duration(after),
         "output_max_size": values.get("output_max_size", _OUTPUT_SIZE),
+        **{name: values[name] for name in _EXTENSIONS if name in values},
+        **{name: duration(name) for name in _EXTENSION_DURATIONS},
     }
+
+
+#: The fields of `CheckExtensions`, whose keys have their names.
+_EXTENSION_DURATIONS = ("certificate_expiry_warning", "latency_warning")
+_EXTENSIONS = tuple(
+    name
+    for name in CheckExtensions.__struct_fields__
+    if name not in _EXTENSION_DURATIONS
+)
 
 
 def _connect(values: Values | None, problems: Problems) -> ServiceConnect | None:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, ClassVar
 
+from consultwist.structs.check_extensions import CheckExtensions
 from consultwist.structs.query import (
     QueryMeta,
     QueryOptions,
@@ -82,7 +83,7 @@ class ConnectProxyConfig(Struct):
     expose: ExposeConfig = ExposeConfig()
 
 
-class CheckType(Struct):
+class CheckType(CheckExtensions):
     """How an agent runs a check, as the check definition says."""
 
     json_alone: ClassVar[bool] = True

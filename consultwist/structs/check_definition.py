@@ -3,10 +3,11 @@
 from typing import Annotated, ClassVar
 
 from consultwist.structs.catalog import CheckType
-from consultwist.wire.struct import Field, Nanoseconds, Struct
+from consultwist.structs.check_extensions import CheckExtensions
+from consultwist.wire.struct import Field, Nanoseconds
 
 
-class CheckDefinition(Struct):
+class CheckDefinition(CheckExtensions):
     """A check of the node, or of a service named by its id, as a user writes it."""
 
     json_alone: ClassVar[bool] = True

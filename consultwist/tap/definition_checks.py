@@ -11,6 +11,8 @@ from consultwist.config.runtime import RuntimeConfig
 from consultwist.errors import BadRequest, ConfigError
 from consultwist.structs.catalog import CheckType
 from consultwist.structs.check_definition import CheckDefinition
+from consultwist.structs.check_extensions import is_unused
+from consultwist.wire.struct import field_specs
 
 _SCRIPTS_DISABLED = (
     "Scripts are disabled on this agent; to enable, configure "
@@ -68,8 +70,9 @@ def _runs_script(check: CheckType) -> bool:
 def _go_text(definition: CheckDefinition) -> str:
     """Return a definition as Go's %v prints it: the values, in the order declared."""
     values = [
-        _go_value(name, getattr(definition, name))
-        for name in definition.__struct_fields__
+        _go_value(spec.attribute, getattr(definition, spec.attribute))
+        for spec in field_specs(CheckDefinition)
+        if not is_unused(definition, spec.attribute)
     ]
     return f"&{{{' '.join(values)} {{}}}}"
 

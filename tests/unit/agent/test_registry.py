@@ -9,6 +9,7 @@ from consultwist.agent.check_runners import CheckRunners
 from consultwist.agent.local_state import LocalState
 from consultwist.agent.registry import Registry
 from consultwist.checks.alias import AliasCheck
+from consultwist.checks.os_service import OSServiceCheck
 from consultwist.checks.selection import CheckTypes
 from consultwist.checks.tcp import TCPCheck
 from consultwist.checks.ttl import TTLCheck
@@ -38,7 +39,7 @@ class World:
         self.checks = CheckRunners(
             self.host,
             self.config,
-            CheckTypes([TTLCheck(), TCPCheck(), AliasCheck()]),
+            CheckTypes([TTLCheck(), TCPCheck(), AliasCheck(), OSServiceCheck()]),
             self.state,
             rpc=None,
             reap=self.reap,
@@ -123,6 +124,27 @@ def test_a_wrong_definition_registers_nothing(definition, text):
         world.registry.register_service(definition)
     assert str(caught.value) == text
     assert world.state.service_entries() == []
+
+
+def test_a_refused_registration_removes_the_check_of_that_id():
+    """As in Consul, which takes the old one away before it looks at the new one."""
+    world = World()
+    world.registry.register_check(CheckDefinition(name="x", ttl=SECOND))
+    with pytest.raises(ConsultwistError, match="Scripts are disabled"):
+        world.registry.register_check(
+            CheckDefinition(name="x", script_args=["true"], interval=SECOND)
+        )
+    assert world.state.check("x") is None
+
+
+def test_a_type_that_cannot_run_here_is_refused_and_leaves_nothing():
+    """Checks of Windows services exist on Windows only."""
+    world = World()
+    with pytest.raises(ConsultwistError, match=r"^not implemented$"):
+        world.registry.register_check(
+            CheckDefinition(name="x", os_service="spooler", interval=SECOND)
+        )
+    assert world.state.checks() == {}
 
 
 def test_scripts_are_refused_unless_the_agent_allows_them():

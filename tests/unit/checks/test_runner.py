@@ -96,9 +96,19 @@ def test_a_probe_that_breaks_is_critical_and_goes_on(host):
 def test_the_very_first_result_is_published_whatever_the_thresholds(host):
     """As in Consul, thresholds hold back only a check that has changed direction."""
     thresholds = Thresholds(successes=4, failures=3)
-    assert thresholds.admit(CRITICAL)
-    assert [thresholds.admit(PASSING) for _ in range(4)] == [False, False, False, True]
-    assert [thresholds.admit(CRITICAL) for _ in range(3)] == [False, False, True]
+    assert thresholds.admit(CRITICAL) == CRITICAL
+    passes = [thresholds.admit(PASSING) for _ in range(4)]
+    assert passes == [None, None, None, PASSING]
+    failures = [thresholds.admit(CRITICAL) for _ in range(3)]
+    assert failures == [None, None, CRITICAL]
+
+
+def test_failures_can_make_a_check_warn_before_it_is_critical(host):
+    """Once ``failures_before_warning`` is reached, until the critical threshold is."""
+    thresholds = Thresholds(successes=0, failures=4, warnings=2)
+    assert thresholds.admit(PASSING) == PASSING
+    failures = [thresholds.admit(CRITICAL) for _ in range(5)]
+    assert failures == [None, WARNING, WARNING, CRITICAL, CRITICAL]
 
 
 def test_a_warning_counts_as_a_success(host):

@@ -30,6 +30,9 @@ _ENTRIES_FIRST: Final = b"\xa7Entries"
 #: How large an error text may be that goes out; Go writes no longer ones.
 _ERROR_TEXT_MAX: Final = 4096
 
+#: The size of a snapshot is Go's int64.
+_SNAPSHOT_SIZE_MAX: Final = 2**63 - 1
+
 
 def encode_request(request: Request) -> bytes:
     """Return the bytes of a request, without those of a snapshot."""
@@ -142,8 +145,8 @@ class RequestDecoder:
         request = self._kind.from_raw(value)
         self._kind = None
         if isinstance(request, InstallSnapshot):
-            if request.size < 0:
-                raise WireError("raft: a snapshot of negative size")
+            if not 0 <= request.size <= _SNAPSHOT_SIZE_MAX:
+                raise WireError(f"raft: a snapshot of {request.size} bytes")
             self._raw_left = request.size
         return request
 

@@ -72,8 +72,22 @@ def test_a_snapshots_bytes_are_passed_on_and_the_next_request_found(
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x09\x80", b"\xa1x\x80", b"\x00\x91\x00", b"\x00\xc1", b"\x02\x81\xa4Size\xff"],
-    ids=["unknown type", "no type", "no map", "no msgpack", "negative size"],
+    [
+        b"\x09\x80",
+        b"\xa1x\x80",
+        b"\x00\x91\x00",
+        b"\x00\xc1",
+        b"\x02\x81\xa4Size\xff",
+        b"\x02\x81\xa4Size\xcf" + b"\xff" * 8,
+    ],
+    ids=[
+        "unknown type",
+        "no type",
+        "no map",
+        "no msgpack",
+        "negative size",
+        "size over 63 bits",
+    ],
 )
 def test_nonsense_is_refused(content: bytes) -> None:
     """The stream cannot be followed any further: the peer is at fault."""

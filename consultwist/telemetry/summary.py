@@ -39,7 +39,7 @@ class GaugeValue(Struct):
     """A gauge in the JSON answer."""
 
     name: str = ""
-    value: float = 0
+    value: float = 0.0
     labels: dict[str, str] | None = None
 
 
@@ -48,12 +48,12 @@ class SampledValue(Struct):
 
     name: str = ""
     count: int = 0
-    rate: float = 0
-    sum: float = 0
-    min: float = 0
-    max: float = 0
-    mean: float = 0
-    stddev: float = 0
+    rate: float = 0.0
+    sum: float = 0.0
+    min: float = 0.0
+    max: float = 0.0
+    mean: float = 0.0
+    stddev: float = 0.0
     labels: dict[str, str] | None = None
 
 

@@ -241,11 +241,10 @@ class Agent(MultiService):
             if reconfigure is not None:
                 reconfigure(change.config)
 
-    def _fire_event(self, name: str, payload: bytes) -> Any:
-        """Have a server tell all members of an event."""
-        return self.rpc(
-            "Internal.EventFire", EventFireRequest(name=name, payload=payload)
-        )
+    def _fire_event(self, name: str, payload: bytes, datacenter: str) -> Any:
+        """Have a server tell all members of a datacenter of an event."""
+        order = EventFireRequest(name=name, payload=payload, datacenter=datacenter)
+        return self.rpc("Internal.EventFire", order)
 
     def _event_received(self, _name: str, payload: bytes, l_time: int) -> None:
         self.events.receive(payload, l_time)
@@ -272,13 +271,22 @@ def build_stats(agent: Agent) -> dict[str, dict[str, str]]:
         "runtime": {
             "arch": _GO_ARCHITECTURES.get(platform.machine(), platform.machine()),
             "cpu_count": processors,
-            # One thread runs the agent; what Go counts here are its own.
-            "goroutines": str(threading.active_count()),
+            "goroutines": str(_activities(agent)),
             "max_procs": processors,
             "os": platform.system().lower(),
             "version": f"python{platform.python_version()}",
         },
     }
+
+
+def _activities(agent: Agent) -> int:
+    """Return how many things go on: threads, timers, and sockets that are listened to.
+
+    Each of them would be a goroutine in a program written in Go.
+    """
+    reactor = agent.reactor
+    readers: list[Any] = getattr(reactor, "getReaders", list)()
+    return threading.active_count() + len(reactor.getDelayedCalls()) + len(readers)
 
 
 def own_node(config: RuntimeConfig) -> Node:

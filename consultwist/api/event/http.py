@@ -7,7 +7,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from consultwist import durations
-from consultwist.errors import BadRequest, NoPathToDatacenter
+from consultwist.errors import BadRequest
 from consultwist.http.messages import JSON, MaybeLater, Request
 from consultwist.http.params import read_options
 from consultwist.http.router import Route, collect_routes, route
@@ -30,8 +30,6 @@ class EventEndpoints:
         if not request.rest:
             raise BadRequest("Missing name")
         query = request.query
-        if query.get("dc") not in (None, "", self.agent.config.datacenter):
-            raise NoPathToDatacenter
         event = UserEvent(
             name=request.rest,
             payload=request.body or None,
@@ -39,7 +37,7 @@ class EventEndpoints:
             service_filter=query.get("service", ""),
             tag_filter=query.get("tag", ""),
         )
-        fired: MaybeLater = self.agent.events.fire(event)
+        fired: MaybeLater = self.agent.events.fire(event, query.get("dc", ""))
         return fired
 
     @route("GET", "/v1/event/list")

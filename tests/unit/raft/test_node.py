@@ -428,7 +428,7 @@ def test_the_statistics_are_those_of_consul_info(lone: Lone) -> None:
         "last_snapshot_index": "0",
         "last_snapshot_term": "0",
         "latest_configuration": ("[{Suffrage:Voter ID:a Address:10.0.0.1:8300}]"),
-        "latest_configuration_index": "1",
+        "latest_configuration_index": "0",
         "num_peers": "0",
         "protocol_version": "3",
         "protocol_version_max": "3",

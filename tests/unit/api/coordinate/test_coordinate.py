@@ -13,8 +13,8 @@ from consultwist.api.coordinate.table import COORDINATES, CoordinateTable
 from consultwist.api.kv.table import KVTable
 from consultwist.api.session.table import SessionTable
 from consultwist.errors import ConsultwistError, WireError
+from consultwist.gossip.serf.coordinate import Coordinate as Position
 from consultwist.structs.catalog import (
-    NodeService,
     NodeSpecificRequest,
     RegisterRequest,
 )
@@ -162,16 +162,26 @@ def test_the_leader_stores_what_it_was_told_in_batches(server):
     assert rows(server) == [("a", 1.0), ("b", 2.0)]
 
 
-def test_the_map_of_a_datacenter_shows_its_servers(server):
-    """Nodes without the service consul are not on it."""
-    request = RegisterRequest(
-        datacenter="dc1",
-        node="a",
-        address="1.1.1.1",
-        service=NodeService(service="consul"),
+def test_the_map_of_datacenters_shows_their_servers(server):
+    """The nearest datacenter first; a server whose place is not known is left out."""
+    places = {"a.dc1": here(0.1), "b.dc2": here(0.2)}
+    members = {"dc1": ["a.dc1", "new.dc1"], "dc2": ["b.dc2"]}
+    server.routes = SimpleNamespace(
+        datacenters=lambda: list(members),
+        servers=lambda dc: [SimpleNamespace(name=name) for name in members[dc]],
+        position=lambda member: places.get(member.name),
     )
-    server.rpc("Catalog.Register", request)
-    store(server, *(Coordinate(node=name, coord=coord()) for name in ("a", "b")))
-    (found,) = server.rpc("Coordinate.ListDatacenters", DatacentersRequest())
-    assert (found.datacenter, found.area_id) == ("dc1", "wan")
-    assert [each.node for each in found.coordinates] == ["a"]
+    found = server.rpc("Coordinate.ListDatacenters", DatacentersRequest())
+    assert [
+        (
+            each.datacenter,
+            each.area_id,
+            [(c.node, c.coord.height) for c in each.coordinates],
+        )
+        for each in found
+    ] == [("dc1", "wan", [("a", 0.1)]), ("dc2", "wan", [("b", 0.2)])]
+
+
+def here(height):
+    """Return a place in the network as gossip knows it."""
+    return Position(vec=[0.0] * 8, height=height)

@@ -78,9 +78,10 @@ def test_a_reader_that_leaves_leaves_nothing_behind(api):
     assert len(api.server.reactor.getDelayedCalls()) == before
 
 
-def test_an_event_for_another_datacenter_does_not_stay_here(api):
-    """There is no way to one that is not known."""
-    answer = api.client.put("/v1/event/fire/a?dc=elsewhere")
-    assert (answer.status, answer.text) == (500, "No path to datacenter")
-    assert api.client.put("/v1/event/fire/a?dc=dc1").status == 200
-    assert len(api.client.get("/v1/event/list").json) == 1
+def test_an_event_is_sent_where_it_is_for(api):
+    """Its own datacenter, unless the parameter names another."""
+    pool = OwnPool(Host(None, api.server.clock, random.Random(1)), api.agent.config)
+    api.agent.events = pool.events
+    assert api.client.put("/v1/event/fire/a?dc=elsewhere").status == 200
+    assert api.client.put("/v1/event/fire/a").status == 200
+    assert pool.datacenters == ["elsewhere", ""]

@@ -6,8 +6,9 @@ that are there. Like the stock agent's, it takes a message that ends at a record
 boundary before its counts are fulfilled.
 
 The encoder compresses names as the stock agent does: owner names and the targets of
-CNAME, NS, PTR and SOA may point to what stands before them; targets of SRV are written
-out (RFC 2782) but may be pointed to. Spelling counts: names of other case do not match.
+CNAME, MX, NS, PTR and SOA may point to what stands before them; targets of SRV are
+written out (RFC 2782) but may be pointed to. Spelling counts: names of other case do
+not match.
 """
 
 import struct
@@ -22,6 +23,7 @@ from consultwist.dns.records import (
     TYPE_A,
     TYPE_AAAA,
     TYPE_CNAME,
+    TYPE_MX,
     TYPE_NS,
     TYPE_OPT,
     TYPE_PTR,
@@ -30,6 +32,7 @@ from consultwist.dns.records import (
     TYPE_TXT,
     Address,
     Authority,
+    Exchange,
     Opaque,
     Record,
     RecordData,
@@ -135,6 +138,7 @@ class EDNS:
     options: tuple[tuple[int, bytes], ...] = ()
     version: int = 0
     flags: int = 0
+    extended_rcode: int = 0
 
     @property
     def subnet(self) -> Subnet | None:
@@ -239,7 +243,8 @@ def _read_record(
         raise FormatError("dns: a record longer than its message")
     if kind == TYPE_OPT:
         options = _read_options(data, offset, end)
-        message.edns = EDNS(class_, options, (ttl >> 16) & 0xFF, ttl & 0xFFFF)
+        version, flags = (ttl >> 16) & 0xFF, ttl & 0xFFFF
+        message.edns = EDNS(class_, options, version, flags, ttl >> 24)
     else:
         value = _read_data(kind, data, offset, end)
         section.append(Record(name, kind, ttl, value, class_))
@@ -257,6 +262,9 @@ def _read_data(kind: int, data: bytes, offset: int, end: int) -> RecordData:
     if kind == TYPE_SRV:
         priority, weight, port = _SERVICE.unpack_from(data, offset)
         return Service(priority, weight, port, _last_name(data, offset + 6, end))
+    if kind == TYPE_MX:
+        (preference,) = _WORD.unpack_from(data, offset)
+        return Exchange(preference, _last_name(data, offset + 2, end))
     if kind == TYPE_SOA:
         return _read_authority(data, offset, end)
     if kind == TYPE_TXT:
@@ -405,6 +413,9 @@ class _Writer:
             self._name(data.target, point=False)
         elif isinstance(data, Target):
             self._name(data.name)
+        elif isinstance(data, Exchange):
+            out += _WORD.pack(data.preference)
+            self._name(data.name)
         elif isinstance(data, Authority):
             self._name(data.primary)
             self._name(data.mailbox)
@@ -432,7 +443,7 @@ class _Writer:
         options = b"".join(
             _WORDS.pack(code, len(data)) + data for code, data in edns.options
         )
-        ttl = edns.version << 16 | edns.flags
+        ttl = edns.extended_rcode << 24 | edns.version << 16 | edns.flags
         self.out.append(0)
         self.out += _FIXED.pack(TYPE_OPT, edns.udp_size, ttl, len(options)) + options
 

@@ -75,6 +75,14 @@ class Service:
 
 
 @attrs.define
+class Exchange:
+    """The data of an MX record."""
+
+    preference: int
+    name: str
+
+
+@attrs.define
 class Authority:
     """The data of an SOA record."""
 
@@ -101,7 +109,7 @@ class Opaque:
     data: bytes
 
 
-RecordData = Address | Target | Service | Authority | Text | Opaque
+RecordData = Address | Target | Service | Exchange | Authority | Text | Opaque
 
 
 @attrs.define

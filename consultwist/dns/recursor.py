@@ -2,7 +2,8 @@
 
 A question is sent to each recursor in turn until one gives an answer that settles it:
 NOERROR or NXDOMAIN. It goes over the transport that the client used, from a socket of
-its own with an id of its own, and the answer is handed on byte for byte.
+its own with an id of its own. The answer is written anew, as the stock agent does: it
+says the same, but its names are compressed, or not, as in our own answers.
 """
 
 import random
@@ -61,6 +62,7 @@ class Recursors:
         addresses: the recursors, first choice first.
         timeout_s: how long each may take.
         shuffled: try them in random order instead.
+        compress: whether names of answers are compressed.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Recursors:
         *,
         timeout_s: float,
         shuffled: bool = False,
+        compress: bool = True,
     ) -> None:
         self._reactor = reactor
         self._rng = rng
         self._addresses = [recursor_address(text) for text in addresses]
         self._timeout_s = timeout_s
         self._shuffled = shuffled
+        self._compress = compress
         self._under_way = 0
 
     def forward(self, query: bytes, *, stream: bool) -> Deferred[bytes | None]:
@@ -120,7 +124,7 @@ class Recursors:
             for address in addresses:
                 answer = await self._ask(query, address, stream)
                 if answer is not None:
-                    return query[:2] + answer[2:]
+                    return query[:2] + written_anew(answer, compress=self._compress)[2:]
             return None
         finally:
             self._under_way -= 1
@@ -144,6 +148,28 @@ class Recursors:
             return None
         settled = _flags(answer) & RCODE_MASK in (NOERROR, NXDOMAIN)
         return answer if settled else None
+
+
+def written_anew(answer: bytes, *, compress: bool) -> bytes:
+    """Return an answer with its names written as ours.
+
+    An answer that we cannot read, or that has a record whose names we do not know of
+    and which may be compressed, is returned as it is.
+    """
+    try:
+        message = decode(answer)
+        sections = (message.answer, message.authority, message.additional)
+        if any(r.type in _HOLD_NAMES for section in sections for r in section):
+            return answer
+        return encode(message, compress=compress)
+    except WireError:
+        return answer
+
+
+#: Types whose data may hold compressed names that `message` does not read (RFC 3597,
+#: section 4): MD, MF, MB, MG, MR, MINFO, RP, AFSDB, RT, SIG, PX, NXT, NAPTR, and those
+#: that sign a message as it is (TSIG, SIG(0)).
+_HOLD_NAMES: Final = frozenset((3, 4, 7, 8, 9, 14, 17, 18, 21, 24, 26, 30, 35, 250))
 
 
 def _flags(message: bytes) -> int:

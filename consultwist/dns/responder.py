@@ -219,6 +219,7 @@ def _recursors(agent: IAgent, settings: Settings) -> Recursors | None:
         settings.recursors,
         timeout_s=settings.recursor_timeout_s,
         shuffled=settings.recursor_strategy == "random",
+        compress=settings.compress,
     )
 
 

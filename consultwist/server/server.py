@@ -142,24 +142,8 @@ class Server(MultiService):
             config.datacenter,
             f"{config.node_name}.{config.datacenter}",
         )
-        self._forwarder = Forwarder(
-            reactor,
-            rng,
-            self,
-            remote=self._remote,
-            routes=self.routes,
-            datacenter=config.datacenter,
-            hold_timeout_s=config.rpc_hold_timeout,
-        )
-        queries = BlockingQueries(
-            reactor,
-            rng,
-            self.store,
-            self,
-            wait_default_s=config.default_query_time,
-            wait_max_s=config.max_query_time,
-        )
-        self._call = Call(self, queries, ALLOW_ALL)
+        self._forwarder = self._make_forwarder()
+        self._call = Call(self, self._make_queries(), ALLOW_ALL)
         self._listener = RPCListener(
             host,
             config,
@@ -173,6 +157,27 @@ class Server(MultiService):
             ExpectedServers(
                 reactor, config, self.raft, membership, self._ask_peers
             ).setServiceParent(self)
+
+    def _make_forwarder(self) -> Forwarder:
+        return Forwarder(
+            self.reactor,
+            self.rng,
+            self,
+            remote=self._remote,
+            routes=self.routes,
+            datacenter=self.config.datacenter,
+            hold_timeout_s=self.config.rpc_hold_timeout,
+        )
+
+    def _make_queries(self) -> BlockingQueries:
+        return BlockingQueries(
+            self.reactor,
+            self.rng,
+            self.store,
+            self,
+            wait_default_s=self.config.default_query_time,
+            wait_max_s=self.config.max_query_time,
+        )
 
     def startService(self) -> None:
         """Recover the state, and begin a cluster where that is this server's part."""

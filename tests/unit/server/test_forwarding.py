@@ -80,7 +80,7 @@ class World:
         self.reactor = Clock()
         self.leader = Leader(**leader)
         self.run_here = []
-        self.outcome = "done"
+        self.outcome: object = "done"
         self.asked = []
         self.answers = []
         self.wan = WAN(*wan)
@@ -254,7 +254,7 @@ def test_a_request_waits_through_an_election():
 
 
 def _held(outcome):
-    world = World(here=False)
+    world = World(here=False, known=False)
     world.outcome = outcome
     waiting = world.ask(WRITE)
     world.leader.here = True

@@ -25,6 +25,7 @@ from consultwist.checks.secure_dial import SecureDial
 from consultwist.checks.tls import ClientTLS, UntrustedCertificate
 from consultwist.interfaces import ICheckHost, ICheckRunner, ICheckType
 from consultwist.structs.catalog import CheckType
+from consultwist.wire import varint
 
 #: How long a call may take where the check asks for no timeout: Consul's default.
 TIMEOUT_DEFAULT = 10 * durations.SECOND
@@ -214,17 +215,8 @@ def _message(service: str) -> bytes:
     Its only field is number 1, a text: tag 0x0A, length, bytes.
     """
     name = service.encode("utf-8", "surrogateescape")
-    data = b"\x0a" + _varint(len(name)) + name if name else b""
+    data = b"\x0a" + varint.encode(len(name)) + name if name else b""
     return b"\0" + len(data).to_bytes(4, "big") + data
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _serving_status(body: bytes) -> str:

@@ -26,9 +26,10 @@ from consultwist.checks.outcome import (
 )
 from consultwist.checks.runner import IntervalRunner
 from consultwist.checks.tls import ClientTLS, make_context, server_name
-from consultwist.checks.url import URL, URLError, quote
+from consultwist.checks.url import URL, URLError
 from consultwist.interfaces import ICheckHost, ICheckRunner, ICheckType
 from consultwist.structs.catalog import CheckType
+from consultwist.wire.quoting import quoted
 
 log = Logger()
 
@@ -73,7 +74,7 @@ class _Journey:
     tls: ClientTLS | None = None
 
     def failed(self, reason: object) -> _Failed:
-        return _Failed(f"{self.operation} {quote(str(self.url))}: {reason}")
+        return _Failed(f"{self.operation} {quoted(str(self.url))}: {reason}")
 
 
 class HTTPProbe:
@@ -168,7 +169,7 @@ class HTTPProbe:
             journey.exchange.close()
             request = onward
         raise _Failed(
-            f"{journey.operation} {quote(location)}: "
+            f"{journey.operation} {quoted(location)}: "
             f"stopped after {REQUESTS_MAX} redirects"
         )
 

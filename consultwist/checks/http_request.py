@@ -11,8 +11,9 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from consultwist.checks.http_response import HTTPResponse
-from consultwist.checks.url import URL, URLError, parse_url, quote, resolve_reference
+from consultwist.checks.url import URL, URLError, parse_url, resolve_reference
 from consultwist.structs.catalog import CheckType
+from consultwist.wire.quoting import quoted
 
 USER_AGENT = "Consul Health Check"
 ACCEPT = "text/plain, text/*, */*"
@@ -74,7 +75,7 @@ class Request:
         for name, values in self.headers.items():
             _require_header(name, values)
         if self.url.scheme not in ("http", "https"):
-            raise RequestError(f"unsupported protocol scheme {quote(self.url.scheme)}")
+            raise RequestError(f"unsupported protocol scheme {quoted(self.url.scheme)}")
         if not self.url.host:
             raise RequestError("http: no Host in request URL")
         path = self.url.path or "/"
@@ -125,7 +126,7 @@ def make_request(definition: CheckType, target: str) -> Request:
     """
     method = definition.method or "GET"
     if not _TOKEN.fullmatch(method):
-        raise RequestError(f"net/http: invalid method {quote(method)}")
+        raise RequestError(f"net/http: invalid method {quoted(method)}")
     headers = {name: values or [] for name, values in (definition.header or {}).items()}
     hosts = [values[0] for name, values in headers.items() if name == "Host" and values]
     return Request(
@@ -156,7 +157,7 @@ def follow(request: Request, response: HTTPResponse) -> Request | None:
         is_absolute = bool(parse_url(location).scheme)
     except URLError as error:
         raise RequestError(
-            f"failed to parse Location header {quote(location)}: {error}"
+            f"failed to parse Location header {quoted(location)}: {error}"
         ) from error
     keeps_body = status in (307, 308)
     return Request(
@@ -189,9 +190,9 @@ def _referer(before: URL, after: URL) -> str:
 
 def _require_header(name: str, values: list[str]) -> None:
     if not _TOKEN.fullmatch(name):
-        raise RequestError(f"net/http: invalid header field name {quote(name)}")
+        raise RequestError(f"net/http: invalid header field name {quoted(name)}")
     for value in values:
         if _BAD_VALUE.search(value):
             raise RequestError(
-                f"net/http: invalid header field value {quote(value)} for key {name}"
+                f"net/http: invalid header field value {quoted(value)} for key {name}"
             )

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Callable
 
-from consultwist.checks.url import quote
+from consultwist.wire.quoting import quoted
 
 #: Consul's client gives up at headers of this size: Go's default.
 HEAD_SIZE_MAX = 10 * 1024 * 1024
@@ -120,13 +120,13 @@ class HTTPResponse:
     def _parse_status(self, line: str) -> int:
         version, space, rest = line.partition(" ")
         if not space:
-            raise _broken(f"malformed HTTP response {quote(line)}")
+            raise _broken(f"malformed HTTP response {quoted(line)}")
         self.status_text = rest.lstrip(" ")
         code = self.status_text.partition(" ")[0]
         if len(code) != 3 or not (code.isascii() and code.isdigit()):
-            raise _broken(f"malformed HTTP status code {quote(code)}")
+            raise _broken(f"malformed HTTP status code {quoted(code)}")
         if not _VERSION.fullmatch(version):
-            raise _broken(f"malformed HTTP version {quote(version)}")
+            raise _broken(f"malformed HTTP version {quoted(version)}")
         return int(code)
 
     def _choose_body(self, status: int) -> None:
@@ -140,7 +140,7 @@ class HTTPResponse:
         if encoding == "chunked":
             self._read = self._read_chunk_size
         elif encoding not in ("", "identity"):
-            raise _broken(f"unsupported transfer encoding: {quote(encoding)}")
+            raise _broken(f"unsupported transfer encoding: {quoted(encoding)}")
         elif not length:
             self._read = self._read_to_end
         elif length.isascii() and length.isdigit() and len(length) < 20:
@@ -148,7 +148,7 @@ class HTTPResponse:
             self._read = self._read_length
             self.complete = self._left == 0
         else:
-            raise _broken(f"bad Content-Length {quote(length)}")
+            raise _broken(f"bad Content-Length {quoted(length)}")
 
     def _read_to_end(self) -> bool:
         self._hand_on(len(self._buffer))
@@ -207,7 +207,7 @@ def _parse_headers(lines: list[str]) -> dict[str, str]:
             continue
         name, colon, value = line.partition(":")
         if not colon:
-            raise _broken(f"malformed MIME header: missing colon: {quote(line)}")
+            raise _broken(f"malformed MIME header: missing colon: {quoted(line)}")
         headers.setdefault(name.lower(), value.strip(" \t"))
     return headers
 

@@ -5,6 +5,8 @@ from urllib.parse import urljoin
 
 import attrs
 
+from consultwist.wire.quoting import quoted
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
@@ -18,34 +20,6 @@ _PATH_ESCAPED = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]]")
 
 class URLError(Exception):
     """A URL that cannot be used; the text is Go's."""
-
-
-def quote(text: str) -> str:
-    """Return a text in double quotes, with Go's escapes."""
-    out = ['"']
-    for character in text:
-        if character in '"\\':
-            out.append("\\" + character)
-        elif character in _NAMED_ESCAPES:
-            out.append(_NAMED_ESCAPES[character])
-        elif character < " " or character == "\x7f":
-            out.append(f"\\x{ord(character):02x}")
-        elif "\udc80" <= character <= "\udcff":
-            out.append(f"\\x{ord(character) - 0xDC00:02x}")
-        else:
-            out.append(character)
-    return "".join(out) + '"'
-
-
-_NAMED_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
 
 
 @attrs.frozen
@@ -109,7 +83,7 @@ def parse_url(text: str) -> URL:
     try:
         return _parse(text)
     except _Refused as refused:
-        raise URLError(f"parse {quote(text)}: {refused}") from None
+        raise URLError(f"parse {quoted(text)}: {refused}") from None
 
 
 def resolve_reference(base: URL, reference: str) -> URL:
@@ -160,7 +134,7 @@ def _escape(found: re.Match[str]) -> str:
 def _require_escapes(text: str) -> None:
     bad = _BAD_ESCAPE.search(text)
     if bad:
-        raise _Refused(f"invalid URL escape {quote(bad.group())}")
+        raise _Refused(f"invalid URL escape {quoted(bad.group())}")
 
 
 def _authority(text: str) -> tuple[str | None, str]:
@@ -176,9 +150,9 @@ def _authority(text: str) -> tuple[str | None, str]:
         colon = host.rfind(":")
         port = host[colon:] if colon >= 0 else ""
     if not _PORT.fullmatch(port):
-        raise _Refused(f"invalid port {quote(port)} after host")
+        raise _Refused(f"invalid port {quoted(port)} after host")
     _require_escapes(host)
     bad = _BAD_HOST.search(host)
     if bad:
-        raise _Refused(f"invalid character {quote(bad.group())} in host name")
+        raise _Refused(f"invalid character {quoted(bad.group())} in host name")
     return (user if at_sign else None), host

@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from consultwist.errors import WireError
+from consultwist.wire import varint
 from consultwist.wire.msgpack import pack
 from consultwist.wire.struct import Struct
 
@@ -24,9 +25,6 @@ OPERATIONS_MAX: Final = 1024
 #: Chunks of one operation: 64 operations of 512 kB, the largest transaction.
 CHUNKS_MAX: Final = 128
 
-_VARINT_MAX: Final = 10
-_UINT64_MAX: Final = 2**64 - 1
-
 
 @attrs.frozen
 class ChunkPlace:
@@ -40,7 +38,9 @@ class ChunkPlace:
         """Return the protobuf bytes, zero fields left out as protobuf does."""
         fields = ((1, self.operation), (2, self.sequence), (3, self.count))
         return b"".join(
-            bytes([number << 3]) + _varint(value) for number, value in fields if value
+            bytes([number << 3]) + varint.encode(value)
+            for number, value in fields
+            if value
         )
 
     @classmethod
@@ -49,9 +49,9 @@ class ChunkPlace:
         values = {1: 0, 2: 0, 3: 0}
         at = 0
         while at < len(data):
-            tag, at = _read_varint(data, at)
+            tag, at = varint.decode(data, at)
             number, kind = tag >> 3, tag & 7
-            value, at = _read_varint(data, at)
+            value, at = varint.decode(data, at)
             if kind == 2:
                 at += value
             elif kind == 0 and number in values:
@@ -148,24 +148,3 @@ class Chunks:
     def __iter__(self) -> Iterator[int]:
         """Yield the numbers of the operations that are not complete."""
         return iter(self._operations)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for count in range(_VARINT_MAX):
-        if at + count >= len(data):
-            break
-        byte = data[at + count]
-        value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80 and value <= _UINT64_MAX:
-            return value, at + count + 1
-    raise WireError("raft: malformed chunk extensions")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consultwist.checks.url import URLError, parse_url, quote, resolve_reference
+from consultwist.checks.url import URLError, parse_url, resolve_reference
 
 
 @given(st.text(max_size=60))
@@ -62,17 +62,3 @@ def test_passwords_are_not_shown():
     """A URL for users to read has no password in it."""
     assert str(parse_url("http://u:secret@a.test/")) == "http://u:***@a.test/"
     assert str(parse_url("http://u@a.test/")) == "http://u@a.test/"
-
-
-@pytest.mark.parametrize(
-    ("text", "quoted"),
-    [
-        ("a", '"a"'),
-        ('a"\\', '"a\\"\\\\"'),
-        ("\n\x01\x7f", '"\\n\\x01\\x7f"'),
-        ("\udcff\u00e9", '"\\xff\u00e9"'),
-    ],
-)
-def test_quoting_is_that_of_go(text, quoted):
-    """Texts in quotes have Go's escapes."""
-    assert quote(text) == quoted

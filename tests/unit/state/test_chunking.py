@@ -28,5 +28,5 @@ def test_places_are_read_as_they_were_written():
 )
 def test_malformed_extensions_are_refused(extensions):
     """A number that no field holds could not be written into a snapshot again."""
-    with pytest.raises(WireError, match="malformed chunk extensions"):
+    with pytest.raises(WireError, match="malformed"):
         ChunkPlace.decode(extensions)

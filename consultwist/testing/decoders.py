@@ -7,16 +7,13 @@ on how a stream was cut, a record that does not survive its own encoding.
 """
 
 import contextlib
+import functools
 import gzip
 import io
 from collections.abc import Callable
 from typing import Any, Final
 
-from consultwist.api.catalog.table import CatalogTable
-from consultwist.api.coordinate.table import CoordinateTable
-from consultwist.api.kv.table import KVTable
-from consultwist.api.session.table import SessionTable
-from consultwist.api.txn.table import TxnTable
+from consultwist.agent.plugins import discover
 from consultwist.config.merge import Source, merge_sources
 from consultwist.dns import message as dns
 from consultwist.errors import BadRequest, ConfigError, ConsultwistError, WireError
@@ -28,6 +25,7 @@ from consultwist.http.parser import (
     Memory,
     RequestReader,
 )
+from consultwist.interfaces import IStateTable
 from consultwist.raft.codec import RequestDecoder, ResponseDecoder
 from consultwist.raft.configuration import Configuration
 from consultwist.rpc.codec import MessageDecoder
@@ -271,10 +269,14 @@ def decode_configuration(data: bytes) -> None:
         Configuration.unpack(data).check()
 
 
+@functools.cache
+def state_tables() -> tuple[IStateTable, ...]:
+    """Return all state tables; the first call imports all plugins."""
+    return discover().state_tables
+
+
 def _replica() -> Replica:
-    return Replica(
-        CatalogTable(), SessionTable(), KVTable(), TxnTable(), CoordinateTable()
-    )
+    return Replica(*state_tables())
 
 
 def decode_snapshot(data: bytes) -> None:

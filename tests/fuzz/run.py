@@ -19,7 +19,9 @@ import atheris
 
 with atheris.instrument_imports(include=["consultwist"]):
     from consultwist.testing.decoder_seeds import seeds
-    from consultwist.testing.decoders import DECODERS
+    from consultwist.testing.decoders import DECODERS, state_tables
+
+    state_tables()
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 

@@ -25,7 +25,7 @@ class Pair:
             "server": Session(0.0, is_client=False),
         }
         self.client, self.server = self.sessions.values()
-        self.events = {"client": [], "server": []}
+        self.events: dict[str, list[core.Action]] = {"client": [], "server": []}
         self.consuming = True
         self.chunks = chunks
 
@@ -53,7 +53,7 @@ class Pair:
 
     def received(self, name):
         """Return what came on each stream, by id."""
-        found = {}
+        found: dict[int, bytes] = {}
         for event in self.events[name]:
             if isinstance(event, core.Received):
                 found[event.stream.id] = found.get(event.stream.id, b"") + event.data
@@ -61,6 +61,13 @@ class Pair:
 
     def of(self, name, kind):
         return [event for event in self.events[name] if isinstance(event, kind)]
+
+
+def _sent(session):
+    """Return the bytes that a session sends, which does nothing else."""
+    (action,) = session.take_actions()
+    assert isinstance(action, core.Send)
+    return action.data
 
 
 def test_a_stream_carries_bytes_both_ways_and_ends():
@@ -154,13 +161,13 @@ def test_streams_beyond_the_backlog_wait_for_acknowledgement():
     client = Session(0.0, is_client=True)
     for _ in range(UNACKNOWLEDGED_MAX + 1):
         client.write(client.open(), b"x")
-    (send,) = client.take_actions()
-    assert send.data.count(frames.encode(frames.WINDOW_UPDATE, frames.SYN, 1, 0)) == 1
-    assert len(send.data) == UNACKNOWLEDGED_MAX * (2 * frames.HEADER_SIZE + 1)
+    sent = _sent(client)
+    assert sent.count(frames.encode(frames.WINDOW_UPDATE, frames.SYN, 1, 0)) == 1
+    assert len(sent) == UNACKNOWLEDGED_MAX * (2 * frames.HEADER_SIZE + 1)
     client.receive(frames.encode(frames.WINDOW_UPDATE, frames.ACK, 1, 0))
-    (send,) = client.take_actions()
+    sent = _sent(client)
     number = 2 * UNACKNOWLEDGED_MAX + 1
-    assert send.data == (
+    assert sent == (
         frames.encode(frames.WINDOW_UPDATE, frames.SYN, number, 0)
         + frames.encode(frames.DATA, 0, number, 1)
         + b"x"

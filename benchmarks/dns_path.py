@@ -153,7 +153,7 @@ def report_on_request(loop: Any) -> None:
             used = resource.getrusage(resource.RUSAGE_SELF)
             print(used.ru_utime + used.ru_stime, flush=True)
 
-        def connectionLost(self, reason: Any) -> None:
+        def connectionLost(self, reason: Any) -> None:  # noqa: ARG002
             loop.stop()
 
     loop.addReader(Reader())

@@ -1,15 +1,30 @@
-# Two commands: `make run` starts a development agent, `make test` runs the tests.
+# `make run` starts a development agent, `make test` runs the tests. Beside these,
+# `make lint` checks style, types and import rules, `make format` mends the style,
+# `make docs` builds the documentation.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test venv venv-test venv-check docs clean
+.PHONY: run test lint format docs venv venv-test venv-check clean
 
 run: venv
 	$(BIN)/consultwist agent -dev
 
 test: venv-test
 	$(BIN)/python -m pytest
+
+lint: venv-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv-check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: venv-check
+	$(BIN)/sphinx-build -W -q docs docs/_build
 
 venv: $(VENV)/installed
 venv-test: $(VENV)/installed-test
@@ -39,8 +54,5 @@ $(VENV)/installed-check: $(VENV)/installed-test
 	$(BIN)/pip install --quiet --editable '.[test,check,docs]'
 	touch $@
 
-docs: venv-check
-	$(BIN)/sphinx-build -W -q docs docs/_build
-
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated

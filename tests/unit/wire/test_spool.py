@@ -1,6 +1,7 @@
 """Spools keep what is small in memory, and what is large in a folder."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_what_is_large_lies_in_the_folder_without_a_name(tmp_path):
     """It is gone with its last user, even if that is killed."""
     with open_spool(str(tmp_path)) as spool:
         spool.write(bytes(2 * 1024 * 1024))
-        place = os.readlink(f"/proc/self/fd/{spool.fileno()}")
+        place = str(Path(f"/proc/self/fd/{spool.fileno()}").readlink())
         assert place.startswith(str(tmp_path))
         assert list(tmp_path.iterdir()) == []
 

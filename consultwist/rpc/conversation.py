@@ -97,12 +97,11 @@ class Conversation(Protocol):
             log.debug("a client's stream is ended: {error}", error=error)
             self._stream.abortConnection()
             return
-        held = self._decoder.pending
-        if not self._pending.take(held - self._held):
+        before, self._held = self._held, self._decoder.pending
+        if self._pending.take(self._held - before):
+            self._serve()
+        else:
             self._stream.abortConnection()
-            return
-        self._held = held
-        self._serve()
 
     def readConnectionLost(self) -> None:
         """The client asks no more; what it asked is answered."""

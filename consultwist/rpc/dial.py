@@ -1,5 +1,7 @@
 """Dialer: connections to servers, with TLS where the configuration wants it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet import error as net_error
@@ -21,9 +23,12 @@ DIAL_TIMEOUT_S: Final = 10.0
 class _Opening(Relay):
     """Writes the first byte as soon as that may be, then is out of the way."""
 
-    def __init__(self, kind: FirstByte, protocol: IProtocol) -> None:
+    def __init__(
+        self, kind: FirstByte, protocol: IProtocol, verify: Callable[[Any], None]
+    ) -> None:
         self._kind = kind
         self._protocol = protocol
+        self._verify = verify
         self.done: Deferred[None] = Deferred()
 
     def begin(self) -> None:
@@ -35,8 +40,16 @@ class _Opening(Relay):
             self.done.callback(None)
 
     def handshakeCompleted(self) -> None:
-        """TLS is ready; the server is who it should be."""
-        self.begin()
+        """TLS is ready; go on if the server is who it should be."""
+        try:
+            self._verify(self.transport)
+        except Exception:
+            # Whatever the reason: without a successful check nothing is sent, and the
+            # connection is aborted by whoever waits.
+            if not self.done.called:
+                self.done.errback(Failure())
+        else:
+            self.begin()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -89,11 +102,14 @@ class Dialer:
             kind: what the connection is for.
             protocol: gets the connection, behind TLS where that is used.
         """
-        opening = _Opening(kind, protocol)
-        layer = None
         layers = self._security.layers
         if self._security.is_outgoing and layers is not None:
+            opening = _Opening(
+                kind, protocol, partial(layers.verify_server, datacenter=datacenter)
+            )
             layer = layers.client(opening, datacenter)
+        else:
+            opening, layer = _Opening(kind, protocol, _nothing), None
         connection = _Connection(opening, layer)
         return Deferred.fromCoroutine(self._connect(address, connection, opening))
 
@@ -119,6 +135,10 @@ class Dialer:
                 transport: Any = connection.transport
                 transport.abortConnection()
             raise
+
+
+def _nothing(_: object) -> None:
+    """Check nothing: there is no certificate."""
 
 
 def _same_family(source: str, host: str) -> bool:

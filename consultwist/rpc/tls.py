@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from service_identity.exceptions import VerificationError
-from service_identity.pyopenssl import verify_hostname
+from service_identity.cryptography import verify_certificate_hostname
+from service_identity.exceptions import CertificateError, VerificationError
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -20,15 +20,18 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from consultwist.config.openssl import restrict
 from consultwist.config.runtime import RuntimeConfig
-from consultwist.errors import ConfigError
+from consultwist.errors import ConfigError, ConsultwistError
 from consultwist.rpc.first_byte import ALPN_NAMES
 
 _REQUIRE_PEER: Final = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+
+
+class UntrustedServer(ConsultwistError):
+    """A server's certificate is not that of a server of the datacenter."""
 
 
 class TLSLayers:
@@ -51,7 +54,6 @@ class TLSLayers:
         self._has_certificate = bool(config.cert_file and config.key_file)
         self.is_mutual = bool(self._authorities) and self._has_certificate
         self._server: dict[str, SSL.Context] = {}
-        self._clients: dict[str, SSL.Context] = {}
         if self._has_certificate:
             verify = config.verify_incoming or config.verify_incoming_rpc
             self._server["byte"] = self._server_context(verify=verify)
@@ -60,7 +62,7 @@ class TLSLayers:
             native = self._server_context(verify=True)
             native.set_alpn_select_callback(_choose_name)
             self._server["native"] = native
-        self._client_context("")
+        self._client_context = self._make_client_context()
 
     # --- the two ends ----------------------------------------------------------------
 
@@ -79,12 +81,35 @@ class TLSLayers:
 
     def client(self, inner: IProtocol, datacenter: str) -> IProtocol:
         """Return what speaks TLS with a server of a datacenter."""
-        name = ""
-        if self._config.verify_server_hostname:
-            domain = self._config.dns_domain.rstrip(".")
-            name = f"server.{datacenter}.{domain}"
-        creator = _ClientConnections(self._client_context(name), name)
+        creator = _ClientConnections(self._client_context, self._name(datacenter))
         return self._layer(inner, creator, is_client=True)
+
+    def verify_server(self, transport: Any, datacenter: str) -> None:
+        """Check the name in a server's certificate, where that is wanted.
+
+        To be called when the handshake is done and before anything is sent.
+
+        Raises:
+            UntrustedServer: where it is no server of the datacenter.
+        """
+        name = self._name(datacenter)
+        if not name:
+            return
+        certificate = transport.getPeerCertificate()
+        if certificate is None:
+            raise UntrustedServer("the server has no certificate")
+        try:
+            verify_certificate_hostname(certificate.to_cryptography(), name)
+        except (VerificationError, CertificateError) as error:
+            raise UntrustedServer(
+                f"x509: the server's certificate is not valid for {name}"
+            ) from error
+
+    def _name(self, datacenter: str) -> str:
+        """Return what servers of a datacenter must be called; empty for anything."""
+        if not self._config.verify_server_hostname:
+            return ""
+        return f"server.{datacenter}.{self._config.dns_domain.rstrip('.')}"
 
     def _layer(self, inner: IProtocol, creator: Any, *, is_client: bool) -> IProtocol:
         factory = TLSMemoryBIOFactory(
@@ -104,15 +129,11 @@ class TLSLayers:
             context.set_verify(_REQUIRE_PEER, _take_verdict)
         return context
 
-    def _client_context(self, name: str) -> SSL.Context:
-        if name not in self._clients:
-            context = self._context(SSL.TLS_CLIENT_METHOD)
-            if self._authorities:
-                context.set_verify(SSL.VERIFY_PEER, _take_verdict)
-            if name:
-                context.set_info_callback(_handshake_moved)
-            self._clients[name] = context
-        return self._clients[name]
+    def _make_client_context(self) -> SSL.Context:
+        context = self._context(SSL.TLS_CLIENT_METHOD)
+        if self._authorities:
+            context.set_verify(SSL.VERIFY_PEER, _take_verdict)
+        return context
 
     def _context(self, method: int) -> SSL.Context:
         config = self._config
@@ -160,10 +181,9 @@ class _ClientConnections:
         self._context = context
         self._name = name
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002, N803
         """Make the connection of Twisted's TLS protocol."""
         connection = SSL.Connection(self._context, None)
-        connection.set_app_data((tlsProtocol, self._name))
         if self._name:
             connection.set_tlsext_host_name(self._name.encode())
         return connection
@@ -176,11 +196,10 @@ def _read_authorities(config: RuntimeConfig) -> list[crypto.X509]:
         if config.ca_file:
             paths = [Path(config.ca_file)]
         elif config.ca_path:
-            paths = sorted(each for each in Path(config.ca_path).iterdir())
+            paths = sorted(p for p in Path(config.ca_path).iterdir() if p.is_file())
         found = [
             certificate
             for path in paths
-            if path.is_file()
             for certificate in x509.load_pem_x509_certificates(path.read_bytes())
         ]
     except (OSError, ValueError) as error:
@@ -205,16 +224,3 @@ def _choose_name(_connection: SSL.Connection, offered: list[bytes]) -> Any:
         if name in ALPN_NAMES:
             return name
     return SSL.NO_OVERLAPPING_PROTOCOLS
-
-
-def _handshake_moved(connection: SSL.Connection, where: int, _code: int) -> None:
-    """Check the server's name when the handshake is done, before anything is sent."""
-    if not where & SSL.SSL_CB_HANDSHAKE_DONE:
-        return
-    protocol, name = connection.get_app_data()
-    try:
-        verify_hostname(connection, name)
-    except VerificationError as error:
-        text = f"x509: the certificate is not valid for {name}"
-        error.add_note(text)
-        protocol.failVerification(Failure(error))

@@ -12,6 +12,7 @@ from twisted.internet import address, error
 from twisted.internet.interfaces import (
     IConnector,
     IDelayedCall,
+    IHalfCloseableProtocol,
     IReactorTime,
     ITransport,
 )
@@ -38,7 +39,9 @@ class SimConnection:
         self.protocol: Protocol | None = None
         self.disconnecting = False
         self._is_open = True
+        self._is_aborted = False
         self._ready_at = 0.0
+        self._producer: Any = None
 
     def write(self, data: bytes) -> None:
         """Send bytes, in order."""
@@ -84,10 +87,38 @@ class SimConnection:
             )
 
     def abortConnection(self) -> None:
-        """Close at once; the other end sees a reset."""
-        if self._is_open:
+        """Read and write no more; the protocol is told soon, the other end later."""
+        if self._is_open and not self._is_aborted:
+            self.disconnecting = self._is_aborted = True
             self._to_peer(_close, error.ConnectionLost())
-            self.close(Failure(error.ConnectionAborted()))
+            clock = self._host.network.clock
+            clock.at(clock.seconds(), self.close, Failure(error.ConnectionAborted()))
+
+    def loseWriteConnection(self) -> None:
+        """End our direction after what was written."""
+        if self._is_open:
+            self._to_peer(_half_close)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Ask a pull producer for more in each turn; nobody is ever paused."""
+        self._producer = producer
+        if not streaming:
+            self._host.callLater(0, self._pull)
+
+    def unregisterProducer(self) -> None:
+        """Ask for no more."""
+        self._producer = None
+
+    def _pull(self) -> None:
+        if self._producer is not None and self._is_open:
+            self._producer.resumeProducing()
+            self._host.callLater(0, self._pull)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Do nothing: there are no segments here."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Do nothing: no host vanishes without a trace."""
 
     def close(self, reason: Failure) -> None:
         """Tell the protocol that the connection is over."""
@@ -100,7 +131,7 @@ class SimConnection:
     @property
     def is_open(self) -> bool:
         """Whether bytes can still arrive."""
-        return self._is_open
+        return self._is_open and not self._is_aborted
 
     def getPeer(self) -> address.IPv4Address:
         """Return where the other end is."""
@@ -117,6 +148,16 @@ def _receive(peer: SimConnection, data: bytes) -> None:
         peer.protocol.dataReceived(data)
 
 
+def _half_close(peer: SimConnection) -> None:
+    if not peer.is_open:
+        return
+    protocol: Any = peer.protocol
+    if IHalfCloseableProtocol.providedBy(protocol):
+        protocol.readConnectionLost()
+    else:
+        peer.loseConnection()
+
+
 def _close(peer: SimConnection, reason: Exception) -> None:
     peer.close(Failure(reason))
 
@@ -125,8 +166,15 @@ def _close(peer: SimConnection, reason: Exception) -> None:
 class SimConnector:
     """An attempt to connect."""
 
-    def __init__(self, host: "SimHost", factory: Any, local: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        host: "SimHost",
+        factory: Any,
+        local: tuple[str, int],
+        target: tuple[str, int],
+    ) -> None:
         self.factory = factory
+        self._target = target
         self.connection = SimConnection(host, local)
         self.is_settled = False
 
@@ -153,7 +201,7 @@ class SimConnector:
 
     def getDestination(self) -> address.IPv4Address:  # noqa: N802 - the same
         """Return where this end is to be connected to."""
-        return self.connection.getPeer()
+        return address.IPv4Address("TCP", *self._target)
 
 
 class SimPort:
@@ -307,8 +355,9 @@ class SimHost:
     ) -> SimConnector:
         """Connect to another host."""
         local = (self.host, self._choose({}))
-        connector = SimConnector(self, factory, local)
+        connector = SimConnector(self, factory, local, (host, port))
         factory.doStart()
+        factory.startedConnecting(connector)
         self.callLater(timeout, connector.fail, error.TimeoutError())
         if self.network.connects(self.host, host):
             self.network.later(self._knock, connector, (host, port))

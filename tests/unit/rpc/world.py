@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import ClientFactory, Protocol
 
 from consultwist.acl.authorizer import PUBLIC
 from consultwist.config.runtime import ListenAddress
@@ -134,7 +134,7 @@ class World:
     def dial(self, data: bytes = b"", port: int = 8300) -> "Raw":
         """Open a plain connection from the client and write bytes to it."""
         raw = Raw(data)
-        factory = Factory.forProtocol(Protocol)
+        factory = ClientFactory()
         factory.buildProtocol = lambda _: raw  # type: ignore[method-assign,assignment]
         self.hosts[CLIENT].connectTCP(SERVER, port, factory)
         self.run(0.5)

@@ -155,7 +155,8 @@ class AntiEntropy(Service):
             return
         if failure.check(ConsultwistError):
             self.log.error(
-                "failed to sync remote state: {error}", error=failure.getErrorMessage()
+                'failed to sync remote state: error="{error}"',
+                error=failure.getErrorMessage(),
             )
         else:
             self.log.failure("failed to sync remote state", failure=failure)

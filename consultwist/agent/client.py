@@ -33,6 +33,9 @@ from consultwist.rpc.servers import ServerList, servers_of
 from consultwist.structs.status import PingRequest, PingResponse
 from consultwist.wire.struct import Struct
 
+#: Operators know this under the name of Consul's part that chooses servers.
+log_of_router = Logger(namespace="agent.router.manager")
+
 _PING = reply_type(PingResponse)
 
 
@@ -180,6 +183,7 @@ class ClientDelegate(Service):
     def _try(self, call: _Call) -> Deferred[Any]:
         server = self.servers.first()
         if server is None:
+            log_of_router.warn("No servers available")
             raise NoServers
         done = self._remote.call(
             server.address, server.datacenter, call.method, call.reply, call.request

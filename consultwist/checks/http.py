@@ -5,7 +5,6 @@ from typing import Any
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -196,7 +195,7 @@ class HTTPProbe:
                 target,
                 lambda: exchange,
                 self._timeout_s + _DIAL_SLACK_S,
-                (lambda endpoint: wrapClientTLS(tls, endpoint)) if tls else None,
+                (lambda it: tls.wrap(it, self._reactor)) if tls else None,
             )
             await exchange.head
         except (DialError, ResponseError) as error:

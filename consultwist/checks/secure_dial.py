@@ -5,7 +5,6 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.protocol import Protocol
 
 from consultwist.checks.dial import DialError, HostPort, dial
@@ -72,7 +71,7 @@ class SecureDial:
 
         Fails with `DialError` where no address of the target answers.
         """
-        wrap = (lambda endpoint: wrapClientTLS(tls, endpoint)) if tls else None
+        wrap = (lambda it: tls.wrap(it, self._reactor)) if tls else None
         return Deferred.fromCoroutine(
             dial(self._reactor, target, protocol, timeout_s, wrap)
         )

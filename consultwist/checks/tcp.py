@@ -87,6 +87,7 @@ class TCPProbe:
             _abort(connection)
             return Outcome(CRITICAL, f"dial tcp {self._address}: i/o timeout")
         except DialError as error:
+            _abort(connection)
             return Outcome(CRITICAL, str(error))
         assert connection.transport is not None
         connection.transport.loseConnection()
@@ -101,10 +102,14 @@ class TCPProbe:
         try:
             await connection.usable
         except (ConnectionClosed, SSL.Error, UntrustedCertificate) as error:
-            raise DialError(
-                ("" if tls is None else tls.fault(error)) or "EOF"
-            ) from error
-        return None if tls is None else tls.certificate_end
+            fault = "" if tls is None else tls.fault(error)
+            raise DialError(fault or "EOF") from error
+        if tls is None:
+            return None
+        if tls.verdict:
+            # Twisted tells of the handshake all the same.
+            raise DialError(tls.verdict)
+        return tls.certificate_end
 
 
 def _abort(connection: _Connection) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IStreamClientEndpoint,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -126,6 +130,18 @@ class ClientTLS:
         self._connection = connection
         return connection
 
+    def wrap(
+        self, endpoint: IStreamClientEndpoint, reactor: Any
+    ) -> IStreamClientEndpoint:
+        """Return an endpoint whose connection uses this TLS."""
+        wrapped: IStreamClientEndpoint = wrapClientTLS(self, endpoint, reactor)
+        return wrapped
+
+    @property
+    def verdict(self) -> str:
+        """Why the server's certificate does not satisfy; nothing where it does."""
+        return self._connection.verdict if self._connection is not None else ""
+
     @property
     def certificate_end(self) -> float | None:
         """When the server's certificate expires; None before there is one."""
@@ -137,9 +153,9 @@ class ClientTLS:
 
     def fault(self, reason: BaseException) -> str:
         """Return, in Go's words, why TLS failed; nothing where it did not."""
+        if self.verdict:
+            return self.verdict
         connection = self._connection
-        if connection is not None and connection.verdict:
-            return connection.verdict
         if isinstance(reason, SSL.Error):
             return _reason(reason, connection.first_bytes if connection else b"")
         return ""

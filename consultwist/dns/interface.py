@@ -1,5 +1,6 @@
 """The DNS interface: listeners for UDP and TCP that hand messages to the responder."""
 
+import os
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -11,13 +12,16 @@ from twisted.internet.defer import (
     DeferredList,
     maybeDeferred,
 )
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.internet.protocol import DatagramProtocol, Protocol, ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from consultwist.config.runtime import ListenAddress
 from consultwist.dns.responder import Answer, Responder
+from consultwist.errors import ConfigError
 from consultwist.interfaces import IAgent, IAgentInterface, IDNSForm
 
 log = Logger()
@@ -69,25 +73,35 @@ class DNSService(Service):
     def _listen(self) -> None:
         if self._ports:
             return
-        reactor = self._agent.reactor
+        errors = []
         for address in self._agent.config.dns_addrs:
-            if address.network == "udp":
-                port = reactor.listenUDP(
-                    address.port,
-                    DNSDatagrams(self._responder),
-                    interface=address.host,
-                    maxPacketSize=DATAGRAM_MAX,
-                )
-            else:
-                factory = DNSStreamFactory(reactor, self._responder)
-                self._factories.append(factory)
-                port = reactor.listenTCP(address.port, factory, interface=address.host)
-            self._ports.append(port)
+            try:
+                self._ports.append(self._bind(address))
+            except CannotListenError as error:
+                errors.append(_bind_error(address, error))
+                continue
             log.info(
                 "Started DNS server: address={address} network={network}",
                 address=f"{address.host}:{address.port}",
                 network=address.network,
             )
+        if errors:
+            raise ConfigError(several_errors(errors))
+
+    def _bind(self, address: ListenAddress) -> IListeningPort:
+        reactor = self._agent.reactor
+        if address.network == "udp":
+            port: IListeningPort = reactor.listenUDP(
+                address.port,
+                DNSDatagrams(self._responder),
+                interface=address.host,
+                maxPacketSize=DATAGRAM_MAX,
+            )
+            return port
+        factory = DNSStreamFactory(reactor, self._responder)
+        port = reactor.listenTCP(address.port, factory, interface=address.host)
+        self._factories.append(factory)
+        return port
 
     def stopService(self) -> Deferred[Any]:
         """Close the listeners and all connections."""
@@ -96,6 +110,19 @@ class DNSService(Service):
         ports, self._ports = self._ports, []
         closed = [maybeDeferred(port.stopListening) for port in ports]
         return DeferredList([*closed, maybeDeferred(super().stopService)])
+
+
+def _bind_error(address: ListenAddress, error: CannotListenError) -> str:
+    cause = error.socketError
+    number = getattr(cause, "errno", None)
+    reason = os.strerror(number).lower() if isinstance(number, int) else str(cause)
+    return f"listen {address.network} {address.location}: bind: {reason}"
+
+
+def several_errors(errors: Sequence[str]) -> str:
+    """Return errors that came together as one text, in Consul's form."""
+    count = f"{len(errors)} error{'s' if len(errors) > 1 else ''} occurred:"
+    return "\n".join([count, *(f"\t* {error}" for error in errors), "\n"])
 
 
 class DNSDatagrams(DatagramProtocol):

@@ -7,9 +7,12 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import ssl
+from twisted.logger import Logger
 
 from consultwist.config.openssl import restrict
 from consultwist.errors import ConfigError
+
+log = Logger()
 
 
 def server_context(config: Any) -> ssl.ContextFactory:
@@ -35,13 +38,17 @@ class _ContextFactory(ssl.ContextFactory):
 
 
 def _context(config: Any) -> SSL.Context:
-    if not config.cert_file or not config.key_file:
-        raise ConfigError("HTTPS needs cert_file and key_file")
+    if bool(config.cert_file) != bool(config.key_file):
+        raise ConfigError("HTTPS needs both of cert_file and key_file")
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     try:
-        context.use_certificate_chain_file(config.cert_file)
-        context.use_privatekey_file(config.key_file)
-        context.check_privatekey()
+        if config.cert_file:
+            context.use_certificate_chain_file(config.cert_file)
+            context.use_privatekey_file(config.key_file)
+            context.check_privatekey()
+        else:
+            # As the stock agent, which listens all the same.
+            log.info("HTTPS has no certificate, so that no client can connect")
         if config.ca_file or config.ca_path:
             context.load_verify_locations(
                 config.ca_file or None, config.ca_path or None

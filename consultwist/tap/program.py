@@ -86,6 +86,7 @@ class Program(MultiService):
         self._agent: Any = None
         self._leave_timer: IDelayedCall | None = None
         self._leaving = False
+        self._exiting = False
         self._handlers: dict[int, Any] = {}
         #: What the process returns.
         self.exit_code = EXIT_STOPPED
@@ -136,7 +137,9 @@ class Program(MultiService):
 
     def _exit(self, code: int) -> None:
         self.exit_code = code
-        self._reactor.callLater(0, self._stop_reactor)
+        if not self._exiting:
+            self._exiting = True
+            self._reactor.callLater(0, self._stop_reactor)
 
     def _stop_reactor(self) -> None:
         if self._reactor.running:

@@ -2,6 +2,7 @@
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from consultwist.agent.anti_entropy import AntiEntropy, Identity, scale
 from consultwist.agent.local_state import LocalState
@@ -153,6 +154,18 @@ def test_an_unchanged_world_causes_no_writes(world):
     for _ in range(5):
         host.reactor.advance(121)
     assert catalog.writes == []
+
+
+def test_a_failed_sync_is_told_in_consuls_words(world):
+    """Operators look for this line, and for the error behind it."""
+    host, catalog, _, sync = world
+    catalog.error = NoLeader()
+    sync.sync_fully()
+    with capturedLogs() as events:
+        host.reactor.advance(0)
+    assert [formatEvent(event) for event in events] == [
+        'failed to sync remote state: error="No cluster leader"'
+    ]
 
 
 def test_a_failed_full_sync_is_tried_again_soon(world):

@@ -4,10 +4,11 @@ import struct
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
@@ -20,6 +21,7 @@ from consultwist.dns.interface import (
     DNSInterface,
     DNSStreamFactory,
 )
+from consultwist.errors import ConfigError
 from consultwist.interfaces import IAgentInterface
 from consultwist.structs.catalog import Node
 from consultwist.testing.catalog import CatalogFake
@@ -58,6 +60,41 @@ def messages(data):
         found.append(data[2 : 2 + size])
         data = data[2 + size :]
     return found
+
+
+# --- binding -------------------------------------------------------------------------
+
+
+class Taken:
+    """A reactor whose addresses are all taken, or not its own."""
+
+    def listenUDP(self, port, protocol, interface="", **_):
+        raise CannotListenError(interface, port, OSError(98, "Address in use"))
+
+    def listenTCP(self, port, factory, interface="", **_):
+        raise CannotListenError(interface, port, OSError("no number"))
+
+
+def test_all_addresses_that_cannot_be_bound_are_told(world):
+    """In one error, so that a user can mend them at once."""
+    agent: Any = world.agent
+    agent.reactor = Taken()
+    agent.config = attrs.evolve(
+        agent.config,
+        dns_addrs=(
+            ListenAddress("tcp", "192.0.2.7", 8600),
+            ListenAddress("udp", "2001:db8::7", 8600),
+        ),
+    )
+    agent.plugins = SimpleNamespace(dns_forms=())
+    service: Any = DNSInterface().make_service(agent)
+    with pytest.raises(ConfigError) as caught:
+        service.startService()
+    assert str(caught.value) == (
+        "2 errors occurred:\n"
+        "\t* listen tcp 192.0.2.7:8600: bind: no number\n"
+        "\t* listen udp [2001:db8::7]:8600: bind: address already in use\n\n"
+    )
 
 
 # --- datagrams -----------------------------------------------------------------------

@@ -108,13 +108,38 @@ def test_two_plugins_may_not_claim_one_path():
         HTTPInterface().make_service(agent)
 
 
-def test_https_needs_a_certificate():
-    """An HTTPS address without certificate stops the start."""
+def _https(agent, **settings):
+    """Return a service that listens for HTTPS."""
+    for name, value in {**_NO_FILES, **settings}.items():
+        setattr(agent.config, name, value)
+    return HTTPInterface().make_service(agent)
+
+
+_NO_FILES = {
+    "cert_file": "",
+    "key_file": "",
+    "ca_file": "",
+    "ca_path": "",
+    "tls_min_version": "tls12",
+    "tls_cipher_suites": (),
+    "tls_prefer_server_cipher_suites": False,
+    "verify_incoming": False,
+    "verify_incoming_https": False,
+}
+
+
+def test_https_listens_without_a_certificate():
+    """As the stock agent does, although no client can connect."""
     agent = _agent([_Routes()], https=(_Address("127.0.0.1", 8501),))
-    agent.config.cert_file = agent.config.key_file = ""
-    service: Any = HTTPInterface().make_service(agent)
-    with pytest.raises(ConfigError, match="cert_file"):
-        service.startService()
+    _https(agent).startService()
+    assert [bound[0] for bound in agent.reactor.tcpServers] == [8501]
+
+
+def test_a_certificate_needs_its_key():
+    """One without the other stops the start."""
+    agent = _agent([_Routes()], https=(_Address("127.0.0.1", 8501),))
+    with pytest.raises(ConfigError, match="cert_file and key_file"):
+        _https(agent, cert_file="cert.pem").startService()
 
 
 def test_clients_with_too_many_connections_are_turned_away():

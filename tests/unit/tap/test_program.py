@@ -136,6 +136,26 @@ def test_client_leaves_when_interrupted(tmp_path):
     assert world.agent.asked == ["leave"]
 
 
+def test_a_leave_that_ends_the_program_by_itself_ends_it_once(tmp_path):
+    """The agent asks for the end before its leave is done; one end is enough."""
+    kept: list[Any] = []
+
+    def make(left):
+        kept.append((left, Agent()))
+        return kept[0][1]
+
+    flags: dict[str, Any] = {"dev": False, "data-dir": str(tmp_path)}
+    world = World(make=make, **flags)
+    world.signal(signal.SIGTERM)
+    left, agent = kept[0]
+    left()
+    agent.left.callback(None)
+    calls = world.reactor.getDelayedCalls()
+    assert len([call for call in calls if call.getTime() == 0]) == 1
+    world.reactor.advance(0)
+    assert world.end == 0
+
+
 def test_second_signal_does_not_wait(tmp_path):
     """Who asks twice wants it now."""
     world = client(tmp_path)

@@ -96,6 +96,11 @@ class Raft:
         return isinstance(self._role, Leader)
 
     @property
+    def leads_alone(self) -> bool:
+        """Tell whether this server leads, and no other one has a vote."""
+        return isinstance(self._role, Leader) and not self._role.has_voting_peers
+
+    @property
     def leader(self) -> str:
         """The address of the leader, or empty where none is known."""
         return self._state.leader

@@ -144,6 +144,11 @@ class Leader:
             p for p in self._peers.values() if p.server.is_voter and not p.leaving_at
         ]
 
+    @property
+    def has_voting_peers(self) -> bool:
+        """Tell whether the votes of others count."""
+        return bool(self._peers) and bool(self._voting_peers())
+
     def _of_voters(self, own: float, others: Iterable[float]) -> list[float]:
         values = list(others)
         if self._state.is_voter:

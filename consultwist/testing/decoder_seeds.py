@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+
 from consultwist.gossip.memberlist.keyring import Keyring
 from consultwist.gossip.memberlist.packet import PacketCodec
 from consultwist.gossip.memberlist.stream import seal
@@ -108,6 +111,40 @@ def _http(vectors: Path) -> Iterator[bytes]:
             coded = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunk
             yield _CUTS[number % 3] + (coded if number % 2 else sized)
             yield _CUTS[number % 3] + (head + "\r\n").encode() + sized
+
+
+def _responses(vectors: Path) -> Iterator[bytes]:
+    replies = _load(vectors / "checks/probes.json")["replies"]
+    for number, reply in enumerate(replies.values()):
+        yield _CUTS[number % 3] + reply.encode("utf-8", "surrogatepass")
+
+
+_HTTP2_REQUEST: Final = (
+    (":method", "GET"),
+    (":scheme", "http"),
+    (":authority", "web"),
+    (":path", "/"),
+)
+
+
+def _http2(_: Path) -> Iterator[bytes]:
+    """Yield what a server of the same library writes."""
+    config = H2Configuration(client_side=False)
+    server = H2Connection(config=config)
+    server.initiate_connection()
+    client = H2Connection(config=H2Configuration(client_side=True))
+    client.initiate_connection()
+    client.send_headers(1, _HTTP2_REQUEST, end_stream=True)
+    client.ping(b"consultw")
+    server.receive_data(client.data_to_send())
+    server.send_headers(1, [(":status", "200"), ("content-type", "text/plain")])
+    server.send_data(1, b"hello")
+    server.send_headers(1, [("grpc-status", "0")], end_stream=True)
+    fine = server.data_to_send()
+    server.close_connection()
+    for cut in _CUTS:
+        yield cut + fine + server.data_to_send()
+        yield cut + fine[:60]
 
 
 def _dns(vectors: Path) -> Iterator[bytes]:
@@ -248,6 +285,8 @@ _SEEDS: Final[dict[str, Callable[[Path], Iterator[bytes]]]] = {
     "filter": _filters,
     "config": _configs,
     "http": _http,
+    "response": _responses,
+    "http2": _http2,
     "dns": _dns,
     "packet": _packets,
     "gossip-stream": _gossip_streams,

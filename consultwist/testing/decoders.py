@@ -39,6 +39,7 @@ from consultwist.structs.catalog import (
     ServiceDefinition,
 )
 from consultwist.structs.filter import compile_filter
+from consultwist.testing.check_decoders import decode_http2, decode_response
 from consultwist.testing.decoder_input import choice, pieces_of
 from consultwist.testing.gossip_decoders import (
     decode_expression,
@@ -326,6 +327,8 @@ DECODERS: Final[dict[str, Decoder]] = {
     "filter": decode_filter,
     "config": decode_config,
     "http": decode_http,
+    "response": decode_response,
+    "http2": decode_http2,
     "dns": decode_dns,
     "packet": decode_packet,
     "gossip-stream": decode_gossip_stream,

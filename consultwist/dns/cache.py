@@ -2,7 +2,8 @@
 
 An entry holds several answers, made one by one as they are asked for, which differ in
 the order of their records; they are handed out in turn. It is only good while every
-reply of the servers that it rests on still has the same payload object.
+reply of the servers that it rests on still has the same payload object. On a server
+that leads there is nothing to ask as long as its state has the same version.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Entry:
         wanted: how many are made before they are used again.
         dated: whether they hold the second, as the serial number of the zone.
         size: how many bytes they may come to hold.
+        version: of the state for which they were last found good; -1 for none.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Entry:
         "observe",
         "size",
         "sources",
+        "version",
         "wanted",
     )
 
@@ -64,6 +67,7 @@ class Entry:
         self.wanted = VARIANTS_MAX if varies else 1
         self.dated = dated
         self.size = 0
+        self.version = -1
         self._second = 0
         self._turn = 0
         self._variants: list[bytes] = []
@@ -74,6 +78,12 @@ class Entry:
         self._second = second
         self._turn = 1 % self.wanted
         self.size = len(answer) * self.wanted
+
+    @property
+    def follows_state(self) -> bool:
+        """Whether the answers change only with the state of the servers."""
+        requests = (source.request for source in self.sources)
+        return not any(getattr(one, "use_cache", False) for one in requests)
 
     def is_good(self, ask: Ask) -> bool:
         """Ask the servers again; tell whether the replies are the same."""
@@ -106,8 +116,16 @@ class Entry:
 class AnswerCache:
     """Entries by question, the oldest first."""
 
-    def __init__(self, ask: Ask, clock: Clock) -> None:
+    def __init__(self, ask: Ask, clock: Clock, read_version: Callable[[], int]) -> None:
+        """Begin with nothing.
+
+        Args:
+            ask: asks the servers, for the sources of entries.
+            clock: the time.
+            read_version: gives the version of the state, see `IClusterDelegate`.
+        """
         self._ask = ask
+        self._read_version = read_version
         self._wall = clock.wall
         self._monotonic = clock.monotonic
         self._entries: dict[bytes, Entry] = {}
@@ -122,16 +140,26 @@ class AnswerCache:
         if entry is None:
             return None
         began = self._monotonic()
-        try:
-            if not entry.is_good(self._ask):
-                return None
-        except Exception:
-            # Whatever it is, the question meets it again and tells.
-            self.forget(question)
+        version = self._read_version()
+        if (version != entry.version or version < 0) and not self._renew(
+            question, entry, version
+        ):
             return None
         answer = entry.take(int(self._wall()) if entry.dated else 0)
         entry.observe((self._monotonic() - began) * 1000)
         return answer
+
+    def _renew(self, question: bytes, entry: Entry, version: int) -> bool:
+        """Ask the servers whether an entry is good still."""
+        try:
+            is_good = entry.is_good(self._ask)
+        except Exception:
+            # Whatever it is, the question meets it again and tells.
+            self.forget(question)
+            return False
+        if is_good and entry.follows_state:
+            entry.version = version
+        return is_good
 
     def keep(self, question: bytes, entry: Entry) -> None:
         """Take up an entry that holds its first answer."""

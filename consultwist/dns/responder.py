@@ -82,7 +82,9 @@ class Responder:
         self._observe_pointer = sampled("dns.ptr_query", self._labels).add
         self._zone = Zone(agent, settings, self._forms, self._recursors)
         self._caches = {
-            stream: AnswerCache(partial(reply_of, agent), agent.clock)
+            stream: AnswerCache(
+                partial(reply_of, agent), agent.clock, agent.delegate.read_version
+            )
             for stream in (False, True)
         }
 

@@ -24,11 +24,16 @@ class World:
         self.last_contact = 0
         self.answer = None
         self.reactor = MemoryReactorClock()
-        self.cache = AnswerCache(self.ask, ReactorClock(self.reactor))
+        self.version = -1
+        self.asked = 0
+        self.cache = AnswerCache(
+            self.ask, ReactorClock(self.reactor), lambda: self.version
+        )
         self.made = 0
         self.observed = []
 
     def ask(self, method, request):
+        self.asked += 1
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer or SimpleNamespace(
@@ -39,9 +44,10 @@ class World:
         self.made += 1
         return b"%d at %d" % (self.made, second)
 
-    def keep(self, question=b"q", *, varies=False, dated=False, size=1):
+    def keep(self, question=b"q", *, varies=False, dated=False, size=1, cached=False):
         of = operator.attrgetter("nodes")
-        source = Source("Health.ServiceNodes", QueryOptions(), of, self.payload)
+        request = QueryOptions(use_cache=cached)
+        source = Source("Health.ServiceNodes", request, of, self.payload)
         entry = Entry(
             (source,), self.make, self.observed.append, varies=varies, dated=dated
         )
@@ -63,6 +69,34 @@ def test_an_answer_holds_while_the_payload_is_the_same(world):
     assert len(world.observed) == 1
     world.payload = list(world.payload)
     assert world.cache.recall(b"q") is None
+
+
+def test_a_leader_is_asked_once_for_each_version_of_its_state(world):
+    """While nothing changed at all, nothing that an answer rests on has."""
+    world.keep()
+    world.version = 7
+    assert [world.cache.recall(b"q") for _ in range(3)] == [b"f"] * 3
+    assert world.asked == 1
+    world.version = 8
+    assert world.cache.recall(b"q") == b"f"
+    assert world.asked == 2
+    world.version, world.payload = 9, ["another payload"]
+    assert world.cache.recall(b"q") is None
+
+
+def test_a_server_that_does_not_lead_is_asked_each_time(world):
+    """Its answers may have become too old."""
+    world.keep()
+    assert [world.cache.recall(b"q") for _ in range(3)] == [b"f"] * 3
+    assert world.asked == 3
+
+
+def test_what_comes_out_of_the_agents_cache_is_looked_for_each_time(world):
+    """The agent's cache lags behind the state, and follows it without a new version."""
+    world.keep(cached=True)
+    world.version = 7
+    assert [world.cache.recall(b"q") for _ in range(3)] == [b"f"] * 3
+    assert world.asked == 3
 
 
 def test_stale_replies_are_looked_at_closely(world):

@@ -38,7 +38,7 @@ def _after_changes(agent: Agent, service: str) -> dict[str, float]:
         body = {"Node": node, "SkipNodeUpdate": True, "Check": check}
         agent.put("/v1/catalog/register", body)
         with Meter(agent) as meter:
-            agent.http("GET", f"/v1/health/service/{service}?passing")
+            agent.ask("GET", f"/v1/health/service/{service}?passing")
         cpu_s += meter.cpu_s
         wall_s += meter.wall_s
     return {"cpu_us": cpu_s / _CHANGES * 1e6, "mean_ms": wall_s / _CHANGES * 1e3}

@@ -114,7 +114,7 @@ def _wake_each(agent: Agent, paths: list[str], keys: list[str]) -> dict[str, flo
         for number in range(_WRITES):
             began = time.monotonic()
             if keys:
-                agent.put(keys[number], f"{began}")
+                agent.put(keys[number], str(began))
             else:
                 _touch(agent, f"ext-ws{number}-0", f"{began}")
             waits.append(readers.woken(1)[0] - began)

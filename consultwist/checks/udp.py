@@ -119,6 +119,14 @@ class _Datagrams(DatagramProtocol):
         """Hear that nobody listens there."""
         self._finish(ConnectionRefusedError("read: connection refused"))
 
+    def stopProtocol(self) -> None:
+        """Take an end that nobody asked for as a refusal.
+
+        That is how it is told by the epoll reactor, which closes a socket at the first
+        error of it.
+        """
+        self._finish(ConnectionRefusedError("read: connection refused"))
+
     def _finish(self, error: OSError | None) -> None:
         if self.answered.called:
             return

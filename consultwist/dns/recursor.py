@@ -262,6 +262,10 @@ class _Datagrams(DatagramProtocol):
         """Do not wait for a recursor that is not there."""
         self._exchange.fail(Failure(ConnectionRefusedError("connection refused")))
 
+    def stopProtocol(self) -> None:
+        """Take an end that nobody asked for as a refusal: so epoll tells it."""
+        self.connectionRefused()
+
 
 def _over_tcp(
     reactor: Any, exchange: _Exchange, address: tuple[str, int], timeout_s: float

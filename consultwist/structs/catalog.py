@@ -97,7 +97,7 @@ class CheckType(CheckExtensions):
     docker_container_id: Annotated[str, Field(snake=True)] = ""
     failures_before_critical: int = 0
     grpc: str = ""
-    grpc_use_tls: bool = False
+    grpc_use_tls: Annotated[bool, Field(snake=True)] = False
     http: str = ""
     header: dict[str, list[str]] | None = None
     interval: Nanoseconds = 0

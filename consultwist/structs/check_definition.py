@@ -30,7 +30,7 @@ class CheckDefinition(CheckExtensions):
     docker_container_id: Annotated[str, Field(snake=True)] = ""
     shell: str = ""
     grpc: str = ""
-    grpc_use_tls: bool = False
+    grpc_use_tls: Annotated[bool, Field(snake=True)] = False
     tls_skip_verify: Annotated[bool, Field(snake=True)] = False
     alias_node: str = ""
     alias_service: str = ""

@@ -103,6 +103,10 @@ def test_a_port_where_nobody_listens_is_critical(host):
     assert found.status == "critical"
     assert found.output.endswith("read: connection refused")
     assert world.port.stopped
+    closed = World(host)
+    outcome = closed.probe()
+    closed.protocol.stopProtocol()
+    assert result_of(outcome).status == "critical"
     broken = World(host, ConnectionRefusedError(111, "Connection refused"))
     assert result_of(broken.probe()).status == "critical"
 

@@ -155,6 +155,17 @@ def test_the_next_recursor_is_asked(first, stream):
     assert seen == [(FIRST, stream), (SECOND, stream)]
 
 
+def test_a_socket_that_the_reactor_closes_is_a_refusal():
+    """The epoll reactor tells of nobody listening by closing the socket."""
+    recursors, reactor, seen = make({FIRST: None, SECOND: 0x8180})
+    found: list[object] = []
+    recursors.forward(QUERY, stream=False).addCallback(found.append)
+    assert found == []
+    reactor.sockets[0].protocol.stopProtocol()
+    assert seen == [(FIRST, False), (SECOND, False)]
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_each_recursor_has_its_time(stream):
     """Two silent ones take two timeouts; then nobody knows."""

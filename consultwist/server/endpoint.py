@@ -17,6 +17,7 @@ request where that was due and checked the rule (`server/forwarding.py`).
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -110,7 +111,12 @@ def _waitable(run: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method whose coroutine, if it is one, comes as a Deferred."""
     if not inspect.iscoroutinefunction(run):
         return run
-    return lambda call, request: Deferred.fromCoroutine(run(call, request))
+
+    @wraps(run)
+    def wait(call: "Call", request: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(run(call, request))
+
+    return wait
 
 
 class Call:

@@ -6,10 +6,9 @@ in the place of log and state, and the leader begins anew. All of it is done in 
 pieces, so that the server goes on answering.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -22,8 +21,10 @@ from consultwist.errors import (
     RaftError,
 )
 from consultwist.raft.storage.snapshot_files import SnapshotMeta
+from consultwist.rpc.snapshot_transfer import SavedSnapshot
 from consultwist.server import archive
 from consultwist.server.archive import ArchiveReader
+from consultwist.state.fsm import LoadedState
 from consultwist.structs.snapshot import SnapshotRequest, SnapshotResponse
 from consultwist.wire.spool import open_spool, pieces_of
 
@@ -41,22 +42,6 @@ _TAKE_RETRY_S: Final = 0.1
 
 #: How long the leader may take to begin anew after a restore (Consul: 1 minute).
 _READY_TIMEOUT_S: Final = 60.0
-
-
-@attrs.frozen
-class SavedSnapshot:
-    """A snapshot that is ready to be sent.
-
-    Attributes:
-        response: what is said before it.
-        pieces: the archive; some pieces may be empty. Each takes about a millisecond
-            to make.
-        close: lets go of it; called once, at the end or before.
-    """
-
-    response: SnapshotResponse
-    pieces: Iterator[bytes]
-    close: Callable[[], None]
 
 
 class Pace:
@@ -151,14 +136,16 @@ class Snapshots:
         state_file = open_spool(self._server.config.data_dir)
         try:
             meta = await self._unpack(archive_file, state_file)
-            put_in_place = await self._load(state_file)
+            loaded = LoadedState(self._server.fsm)
+            await self._pace.through(loaded.read(pieces_of(state_file)))
             log.info("restoring a snapshot of index {index}", index=meta.index)
             chunks = pieces_of(state_file)
-            await self._server.raft.restore(chunks, meta.index, put_in_place)
+            await self._server.raft.restore(chunks, meta.index, loaded.put_in_place)
         finally:
             state_file.close()
             self._is_restoring = False
         await self._server.begin_anew(_READY_TIMEOUT_S)
+        await self._pace.through(loaded.dismantle())
         known_leader, last_contact = self._server.read_meta()
         return SnapshotResponse(known_leader=known_leader, last_contact=last_contact)
 
@@ -167,19 +154,6 @@ class Snapshots:
         steps = (step for piece in pieces_of(packed) for step in reader.feed(piece))
         await self._pace.through(steps)
         return reader.finish()
-
-    async def _load(self, state_file: BinaryIO) -> Callable[[], None]:
-        """Read the state beside the one that there is; return what puts it in place."""
-        loaded: list[Callable[[], None]] = []
-
-        def steps() -> Iterator[None]:
-            for step in self._server.fsm.load(pieces_of(state_file)):
-                if step is not None:
-                    loaded.append(step)
-                yield
-
-        await self._pace.through(steps())
-        return loaded[0]
 
 
 def _authorize(authorizer: Authorizer) -> None:

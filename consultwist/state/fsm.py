@@ -5,7 +5,6 @@ through the state table plugins. Commands that were cut into chunks are joined h
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -49,8 +48,8 @@ class FSM:
         self.store = store
         self._tables = tables
         self._commands = _merge(table.commands() for table in tables)
-        self._restorers = _merge(table.restorers() for table in tables)
-        self._chunks = Chunks()
+        self.restorers = _merge(table.restorers() for table in tables)
+        self.chunks = Chunks()
 
     def apply_batch(self, entries: Iterable[Any]) -> list[Any]:
         """Apply entries in order; return a result or an error for each.
@@ -69,7 +68,7 @@ class FSM:
 
         The state is fixed when this returns; the chunks may be taken later.
         """
-        return snapshot.write(self.store, self._tables, self._chunks.records())
+        return snapshot.write(self.store, self._tables, self.chunks.records())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the state by a snapshot's.
@@ -77,31 +76,15 @@ class FSM:
         Raises:
             WireError: where the snapshot is not sound; the old state stays then.
         """
-        for put_in_place in self.load(chunks):
-            if put_in_place is not None:
-                put_in_place()
-
-    def load(self, chunks: Iterable[bytes]) -> Iterator[Callable[[], None] | None]:
-        """Read a snapshot bit by bit, beside the state that there is.
-
-        Yields None after each bit, and at the end what puts the snapshot's state in
-        place. Until then this one goes on.
-
-        Raises:
-            WireError: where the snapshot is not sound.
-        """
-        fresh = Store(self.store.schemas)
-        for kept in snapshot.read_parts(fresh, self._restorers, chunks):
-            yield None if kept is None else partial(self._adopt, fresh, kept)
-
-    def _adopt(self, fresh: Store, kept: Chunks) -> None:
-        self._chunks = kept
-        self.store.adopt(fresh)
+        loaded = LoadedState(self)
+        for _ in loaded.read(chunks):
+            pass
+        loaded.put_in_place()
 
     def _apply(self, entry: Any) -> Any:
         data: bytes = entry.data or b""
         if entry.extensions:
-            joined = self._chunks.add(entry.term, entry.extensions, data)
+            joined = self.chunks.add(entry.term, entry.extensions, data)
             if joined is None:
                 return None
             data = joined
@@ -137,6 +120,39 @@ class FSM:
             f"failed to apply request at index {index}: unknown command type {kind}; "
             "this server lacks a state table that the cluster uses"
         )
+
+
+class LoadedState:
+    """A snapshot's state beside the one that there is, which goes on meanwhile.
+
+    It is read, and the old one let go of, bit by bit: the iterators yield after each.
+    """
+
+    def __init__(self, fsm: FSM) -> None:
+        self._fsm = fsm
+        self._store = Store(fsm.store.schemas)
+        self._chunks = Chunks()
+
+    def read(self, chunks: Iterable[bytes]) -> Iterator[None]:
+        """Read a snapshot.
+
+        Raises:
+            WireError: where it is not sound.
+        """
+        for kept in snapshot.read_parts(self._store, self._fsm.restorers, chunks):
+            if kept is not None:
+                self._chunks = kept
+            yield
+        yield from self._store.settle()
+
+    def put_in_place(self) -> None:
+        """Let the state machine go on from here; the old state is held still."""
+        self._fsm.chunks = self._chunks
+        self._fsm.store.adopt(self._store)
+
+    def dismantle(self) -> Iterator[None]:
+        """Let go of the old state."""
+        return self._store.dismantle()
 
 
 def _merge(parts: Iterable[Mapping[int, Any]]) -> dict[int, Any]:

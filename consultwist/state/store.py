@@ -7,7 +7,7 @@ above use that identity to keep their finished bytes.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from consultwist.state import watch
@@ -61,12 +61,26 @@ class Store:
         self.values = {}
 
     def adopt(self, other: "Store") -> None:
-        """Take over the data of a freshly restored store and wake every watcher."""
-        self.tables = other.tables
+        """Take over the data of a freshly restored store and wake every watcher.
+
+        The other store gets what was here, so that it can be let go of in its time.
+        """
+        self.tables, other.tables = other.tables, self.tables
         self.index_rows = other.index_rows
         self.values = other.values
         self.version += 1
         self.watches.wake_all()
+
+    def settle(self) -> Iterator[None]:
+        """Put the rows of all tables in order, table by table."""
+        for table in self.tables.values():
+            table.settle()
+            yield
+
+    def dismantle(self) -> Iterator[None]:
+        """Let go of all rows bit by bit; the store is of no use afterwards."""
+        for table in self.tables.values():
+            yield from table.dismantle()
 
     def table(self, name: str) -> Table:
         """Return a table for reading."""

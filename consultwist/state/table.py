@@ -18,6 +18,9 @@ Key = Any
 #: bulk load then sorts once instead of once a row.
 _SORT_AT_ONCE_MAX: Final = 256
 
+#: Rows of a table that nobody needs any more, let go of at once: below a millisecond.
+_FREED_AT_ONCE: Final = 1000
+
 
 @attrs.frozen(kw_only=True)
 class Schema:
@@ -44,7 +47,8 @@ class Table:
         self.schema = schema
         self._rows: dict[Key, Any] = {}
         self._order: SortedList[Key] = SortedList()
-        self._unordered: set[Key] = set()
+        #: In the order in which they came: a snapshot's are in order already.
+        self._unordered: dict[Key, None] = {}
         self._indexes: dict[str, dict[Hashable, dict[Key, None]]] = {
             name: {} for name in schema.indexes
         }
@@ -112,6 +116,17 @@ class Table:
         )
         return [rows[key] for key in keys]
 
+    def settle(self) -> None:
+        """Put new keys in order now, not when somebody lists the table."""
+        self._ordered()
+
+    def dismantle(self) -> Iterator[None]:
+        """Let go of the rows bit by bit: a million at once would hold up others."""
+        while self._rows:
+            for _ in range(min(_FREED_AT_ONCE, len(self._rows))):
+                self._rows.popitem()
+            yield
+
     # --- for Transaction -------------------------------------------------------------
 
     def put(self, row: Any) -> Any:
@@ -120,7 +135,7 @@ class Table:
         old = self._rows.get(key)
         self._rows[key] = row
         if old is None:
-            self._unordered.add(key)
+            self._unordered[key] = None
         for name, value_of in self.schema.indexes.items():
             before = None if old is None else value_of(old)
             after = value_of(row)
@@ -138,7 +153,7 @@ class Table:
         if old is None:
             return None
         if key in self._unordered:
-            self._unordered.discard(key)
+            del self._unordered[key]
         else:
             self._order.remove(key)
         for name, value_of in self.schema.indexes.items():

@@ -229,13 +229,18 @@ def turns_of(world, restored):
 def test_writes_during_a_restore_come_after_it(world):
     """They wait, and none is lost."""
     archive = world.archive()
-    restored = world.restore(archive)
-    while not world.raft._proposals.is_held:
-        world.reactor.advance(0.001)
     request = KVSRequest(op="set", dir_ent=DirEntry(key="late"))
-    write = world.raft.propose(bytes([MessageType.KVS]) + request.pack())
-    world.wait(restored)
-    world.wait(write)
+    command = bytes([MessageType.KVS]) + request.pack()
+    restore, writes = world.raft.restore, []
+
+    def restore_and_write(*arguments):
+        done = restore(*arguments)
+        writes.append(world.raft.propose(command))
+        return done
+
+    world.raft.restore = restore_and_write
+    world.wait(world.restore(archive))
+    world.wait(writes[0])
     assert world.keys() == ["a", "late"]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from consultwist.gossip.serf.members import PoolMember
     from consultwist.http.router import Route
     from consultwist.rpc.dispatch import Method
-    from consultwist.server.snapshots import SavedSnapshot
+    from consultwist.rpc.snapshot_transfer import SavedSnapshot
     from consultwist.state.store import Store
     from consultwist.state.transaction import Transaction
     from consultwist.structs.catalog import CheckType, HealthCheck

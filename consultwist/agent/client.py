@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import attrs
 from twisted.application.service import Service
@@ -30,6 +30,8 @@ from consultwist.rpc.pool import ConnectionPool
 from consultwist.rpc.replies import Reply, reply_type
 from consultwist.rpc.security import Security
 from consultwist.rpc.servers import ServerList, servers_of
+from consultwist.rpc.snapshot_transfer import SavedSnapshot, SnapshotCalls
+from consultwist.structs.snapshot import SnapshotRequest, SnapshotResponse
 from consultwist.structs.status import PingRequest, PingResponse
 from consultwist.wire.struct import Struct
 
@@ -80,6 +82,7 @@ class ClientDelegate(Service):
         *,
         members: Members,
         pool: ConnectionPool,
+        snapshots: SnapshotCalls,
         security: Security,
         replies: Mapping[str, Reply],
     ) -> None:
@@ -90,6 +93,7 @@ class ClientDelegate(Service):
             config: the hold time and the limits.
             members: where servers are found.
             pool: connections to them.
+            snapshots: has them save and restore.
             security: follows the configuration.
             replies: the reply type of each method that can be called.
         """
@@ -99,6 +103,7 @@ class ClientDelegate(Service):
         self._config = config
         self._members = members
         self._pool = pool
+        self._snapshots = snapshots
         self._security = security
         self._replies = replies
         self._remote = RemoteCalls(pool, config)
@@ -155,6 +160,30 @@ class ClientDelegate(Service):
         if not self._limit.allows():
             raise RPCRateExceeded
         return self._try(_Call(method, request, reply, self._clock.monotonic()))
+
+    def save_snapshot(self, request: SnapshotRequest) -> Deferred[SavedSnapshot]:
+        """Have a server save; fires when the whole archive is here."""
+        return Deferred.fromCoroutine(self._transfer(request))
+
+    def restore_snapshot(
+        self, request: SnapshotRequest, archive: BinaryIO
+    ) -> Deferred[SnapshotResponse]:
+        """Have a server restore; fires when that is done."""
+        return Deferred.fromCoroutine(self._transfer(request, archive))
+
+    async def _transfer(
+        self, request: SnapshotRequest, archive: BinaryIO | None = None
+    ) -> Any:
+        server = self.servers.first()
+        if server is None:
+            raise NoServers
+        try:
+            return await self._snapshots.call(
+                server.address, server.datacenter, request, archive
+            )
+        except ConsultwistError:
+            self.servers.failed(server)
+            raise
 
     def read_version(self) -> int:
         """Return that nothing is known here of the state."""

@@ -14,12 +14,13 @@ from OpenSSL import SSL, crypto
 from service_identity.cryptography import verify_certificate_hostname
 from service_identity.exceptions import CertificateError, VerificationError
 from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IProtocol,
 )
 from twisted.internet.protocol import Factory
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from consultwist.config.openssl import restrict
@@ -115,6 +116,7 @@ class TLSLayers:
         factory = TLSMemoryBIOFactory(
             creator, is_client, _Only(inner), clock=self._reactor
         )
+        factory.protocol = _Layer
         layer: IProtocol = factory.buildProtocol(None)
         return layer
 
@@ -153,6 +155,45 @@ class TLSLayers:
         return context
 
 
+@implementer(IHalfCloseableProtocol)
+class _Layer(BufferingTLSTransport):
+    """TLS over a connection of which either direction may end before the other."""
+
+    def readConnectionLost(self) -> None:
+        """The peer has ended its direction, with or without a word in TLS."""
+        inner: Any = self.wrappedProtocol
+        if IHalfCloseableProtocol.providedBy(inner):
+            inner.readConnectionLost()
+        else:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """We have ended ours."""
+
+
+class _Connection(SSL.Connection):
+    """A connection that goes on when the peer has said that it sends no more.
+
+    Twisted takes that as the end of both directions (snapshots end one alone).
+    """
+
+    def __init__(self, context: SSL.Context, layer: Any) -> None:
+        super().__init__(context, None)
+        self._layer = layer
+        self._is_told = False
+
+    def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
+        """Return what came; the end of the peer's direction is told once."""
+        try:
+            return super().recv(bufsiz, flags)
+        except SSL.ZeroReturnError:
+            if self._is_told or self._layer.disconnecting:
+                raise
+            self._is_told = True
+            self._layer.readConnectionLost()
+            raise SSL.WantReadError from None
+
+
 class _Only(Factory):
     """Gives out one protocol, which was there before."""
 
@@ -170,9 +211,9 @@ class _ServerConnections:
     def __init__(self, context: SSL.Context) -> None:
         self._context = context
 
-    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:  # noqa: ARG002, N802 - Twisted's
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:  # noqa: N802
         """Make the connection of Twisted's TLS protocol."""
-        return SSL.Connection(self._context, None)
+        return _Connection(self._context, protocol)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -181,9 +222,9 @@ class _ClientConnections:
         self._context = context
         self._name = name
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002, N803
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
         """Make the connection of Twisted's TLS protocol."""
-        connection = SSL.Connection(self._context, None)
+        connection = _Connection(self._context, tlsProtocol)
         if self._name:
             connection.set_tlsext_host_name(self._name.encode())
         return connection

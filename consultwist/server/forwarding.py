@@ -15,6 +15,7 @@ from consultwist.gossip.consul import ServerTags
 from consultwist.rpc.calls import RETRY_FRACTION, is_retryable
 from consultwist.rpc.dispatch import Method
 from consultwist.rpc.replies import Reply
+from consultwist.structs.snapshot import SAVE, SnapshotRequest
 from consultwist.wire.struct import Struct
 
 
@@ -108,6 +109,25 @@ class Forwarder:
         if method.local or self._leader.is_leader():
             return here(method, request)
         return self._to_leader(_Call(method, request, here))
+
+    def place_of(self, request: SnapshotRequest) -> tuple[str, str] | None:
+        """Return who is to do a snapshot: address and datacenter; None for us.
+
+        Raises:
+            NoLeader: where there is none.
+            NoPathToDatacenter: where the datacenter is not known.
+        """
+        if request.datacenter != self._datacenter:
+            server = self._routes.find(request.datacenter)
+            return server.address, server.datacenter
+        leader = self._leader
+        may_be_stale = request.op == SAVE and self._may_be_stale(request)
+        if leader.is_leader() or may_be_stale:
+            return None
+        address = leader.leader_address()
+        if not address:
+            raise NoLeader
+        return address, self._datacenter
 
     # --- the leader ------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Server: the service tree of the server half of an agent, and its delegate."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol, cast
 
 import attrs
 from twisted.application.service import MultiService
@@ -31,6 +31,11 @@ from consultwist.rpc.first_byte import FirstByte
 from consultwist.rpc.listener import RPCListener
 from consultwist.rpc.pool import ConnectionPool
 from consultwist.rpc.security import Security
+from consultwist.rpc.snapshot_transfer import (
+    SavedSnapshot,
+    SnapshotCalls,
+    SnapshotServerProtocol,
+)
 from consultwist.server.apply import RaftApply
 from consultwist.server.autopilot import Autopilot
 from consultwist.server.blocking import BlockingQueries, Parkable
@@ -41,7 +46,7 @@ from consultwist.server.forwarding import Forwarder
 from consultwist.server.leadership import LeaderRoutines
 from consultwist.server.membership import Membership
 from consultwist.server.session_timers import SessionTimers
-from consultwist.server.snapshots import SavedSnapshot, Snapshots
+from consultwist.server.snapshots import Snapshots
 from consultwist.server.wan import WANRoutes
 from consultwist.state.fsm import FSM
 from consultwist.state.lock_delay import LockDelays
@@ -73,11 +78,13 @@ class ServerLinks:
     Attributes:
         security: the TLS settings.
         pool: connections for calls on other servers.
+        snapshots: has other servers save and restore.
         raft_protocol: makes the protocol for a stream that a Raft peer opened.
     """
 
     security: Security
     pool: ConnectionPool
+    snapshots: SnapshotCalls
     raft_protocol: Callable[[], Any]
 
 
@@ -149,7 +156,12 @@ class Server(MultiService):
             config,
             links.security,
             self,
-            {FirstByte.RAFT: links.raft_protocol},
+            {
+                FirstByte.RAFT: links.raft_protocol,
+                FirstByte.SNAPSHOT: lambda: SnapshotServerProtocol(
+                    reactor, config.data_dir, self
+                ),
+            },
         )
         self._listener.setServiceParent(self)
         self._is_leaving = False
@@ -205,18 +217,33 @@ class Server(MultiService):
         return self.answer(self.dispatcher.find(method), request)
 
     def save_snapshot(self, request: SnapshotRequest) -> Deferred[SavedSnapshot]:
-        """Take a snapshot; fires when it can be sent."""
-        return Deferred.fromCoroutine(
-            self.snapshots.save(request, self._call.authorizer)
-        )
+        """Have a snapshot taken, here or where it is due; fires when it can be sent."""
+        return Deferred.fromCoroutine(self._save_snapshot(request))
 
     def restore_snapshot(
         self, request: SnapshotRequest, archive: BinaryIO
     ) -> Deferred[SnapshotResponse]:
-        """Put the state of an archive in the place of this one; fires when done."""
-        return Deferred.fromCoroutine(
-            self.snapshots.restore(request, archive, self._call.authorizer)
-        )
+        """Have the state of an archive put in place, here or where it is due."""
+        return Deferred.fromCoroutine(self._restore_snapshot(request, archive))
+
+    async def _save_snapshot(self, request: SnapshotRequest) -> SavedSnapshot:
+        place = self._forwarder.place_of(request)
+        if place is not None:
+            return cast(
+                SavedSnapshot, await self._links.snapshots.call(*place, request)
+            )
+        return await self.snapshots.save(request, self._call.authorizer)
+
+    async def _restore_snapshot(
+        self, request: SnapshotRequest, archive: BinaryIO
+    ) -> SnapshotResponse:
+        place = self._forwarder.place_of(request)
+        if place is not None:
+            return cast(
+                SnapshotResponse,
+                await self._links.snapshots.call(*place, request, archive),
+            )
+        return await self.snapshots.restore(request, archive, self._call.authorizer)
 
     def read_version(self) -> int:
         """Return the version of the state while this server leads, else -1."""

@@ -19,6 +19,7 @@ from consultwist.rpc.dial import Dialer
 from consultwist.rpc.first_byte import FirstByte
 from consultwist.rpc.pool import SERVER_IDLE_S, SERVER_STREAMS, ConnectionPool
 from consultwist.rpc.security import Security
+from consultwist.rpc.snapshot_transfer import SnapshotCalls
 from consultwist.server.server import Server, ServerLinks, ServerParts
 from consultwist.state.fsm import FSM
 from consultwist.telemetry.setup import make_metrics
@@ -62,6 +63,7 @@ def _make_client(
         config,
         members=agent.pools,
         pool=ConnectionPool(host.reactor, host.clock, dialer),
+        snapshots=SnapshotCalls(host.reactor, dialer, config.data_dir),
         security=security,
         replies={method.name: method.reply for method in methods},
     )
@@ -114,7 +116,10 @@ def _make_server(
         parts=parts,
         make_raft=make_raft,
         links=ServerLinks(
-            security=security, pool=pool, raft_protocol=transport.server_protocol
+            security=security,
+            pool=pool,
+            snapshots=SnapshotCalls(host.reactor, dialer, config.data_dir),
+            raft_protocol=transport.server_protocol,
         ),
         membership=agent.pools,
         metrics=agent.metrics,

@@ -100,19 +100,13 @@ class SimConnection:
             self._to_peer(_half_close)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Ask a pull producer for more in each turn; nobody is ever paused."""
+        """Take a push producer; nobody is ever paused, for all bytes have room."""
+        assert streaming
         self._producer = producer
-        if not streaming:
-            self._host.callLater(0, self._pull)
 
     def unregisterProducer(self) -> None:
-        """Ask for no more."""
+        """Forget the producer."""
         self._producer = None
-
-    def _pull(self) -> None:
-        if self._producer is not None and self._is_open:
-            self._producer.resumeProducing()
-            self._host.callLater(0, self._pull)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Do nothing: there are no segments here."""
@@ -125,6 +119,8 @@ class SimConnection:
         if self._is_open:
             self._is_open = False
             self._host.connections.pop(self, None)
+            if self._producer is not None:
+                self._producer.stopProducing()
             if self.protocol is not None:
                 self.protocol.connectionLost(reason)
 

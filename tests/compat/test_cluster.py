@@ -72,6 +72,19 @@ def use_keys(client, server):
     }
 
 
+def move_state(client, server):
+    """A snapshot that is taken through the client is put back through it."""
+    put(client, "/v1/kv/snapshot", "saved")
+    saved = client.http("GET", "/v1/snapshot")
+    assert (saved.status, saved.body[:2]) == (200, b"\x1f\x8b")
+    put(client, "/v1/kv/snapshot", "changed")
+    assert client.http("PUT", "/v1/snapshot", saved.body).status == 200
+    assert value_of(server, "snapshot") == "saved"
+    broken = client.http("PUT", "/v1/snapshot", saved.body[:100])
+    assert broken.status == 500
+    assert value_of(client, "snapshot") == "saved"
+
+
 def wait_for_change(client, server):
     """A long poll through the client ends when the server sees a write."""
     index = client.http("GET", "/v1/kv/a/b").headers["x-consul-index"]
@@ -94,6 +107,7 @@ def test_a_client_works_with_a_server_of_the_other_kind(tmp_path, server, client
         register(other, one)
         use_keys(other, one)
         wait_for_change(other, one)
+        move_state(other, one)
         members = get(other, "/v1/catalog/nodes")
         assert {each["Node"] for each in members} == {"server-0", "client"}
 
@@ -108,6 +122,8 @@ def test_servers_of_both_kinds_are_one_cluster(tmp_path, programs):
         for server in servers:
             assert get(server, "/v1/kv/from?keys") == ["from/0", "from/1", "from/2"]
         leader = agents.leader()
+        follower = next(server for server in servers if server is not leader)
+        move_state(follower, leader)
         leader.kill()
         rest = [server for server in servers if server is not leader]
         wait_until(
@@ -137,6 +153,7 @@ def test_agents_of_both_kinds_trust_the_same_certificates(tmp_path, server, clie
         agents.config |= authority.issue("client", "client.dc1.consul")
         other = agents.add(client, "client")
         use_keys(other, one)
+        move_state(other, one)
 
 
 def test_a_server_of_ours_joins_stock_servers_later(tmp_path):

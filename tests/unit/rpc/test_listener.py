@@ -104,7 +104,7 @@ def test_a_call_is_cancelled_when_its_client_leaves(world):
 def test_a_client_that_ends_its_side_gets_its_answers(world):
     """Then the other side is ended, too."""
     raw = world.dial(b"\x00" + request("wait") + request("b"))
-    raw.transport.loseWriteConnection()
+    raw.end()
     world.run()
     assert not raw.is_lost
     world.waiting[0].callback("a")

@@ -66,6 +66,11 @@ class Raw(Protocol):
         assert self.transport is not None
         self.transport.write(data)
 
+    def end(self) -> None:
+        """Write no more."""
+        transport: Any = self.transport
+        transport.loseWriteConnection()
+
     def dataReceived(self, data: bytes) -> None:
         """Keep what comes."""
         self.received += data

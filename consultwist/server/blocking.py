@@ -6,6 +6,7 @@ of their answer and one timer.
 """
 
 import random
+from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
@@ -28,6 +29,9 @@ Parkable: TypeAlias = T | Deferred[T]
 #: Up to this part of the wait is added at random, so that readers do not return all
 #: at once (Consul: 1/16).
 JITTER_FRACTION: Final = 16
+
+#: Readers that are answered in one turn of the reactor: some 10 ms.
+WOKEN_AT_ONCE_MAX: Final = 512
 
 
 class Leadership(Protocol):
@@ -63,6 +67,7 @@ class BlockingQueries:
         self._leadership = leadership
         self._wait_default_s = wait_default_s
         self._wait_max_s = wait_max_s
+        self._awakening = _Awakening(reactor)
 
     def run(
         self,
@@ -116,6 +121,7 @@ class BlockingQueries:
     ) -> Deferred[Any]:
         parked = _Parked(
             self._store,
+            self._awakening,
             options.min_query_index,
             query,
             key,
@@ -130,10 +136,41 @@ class BlockingQueries:
         return wait_s + self._rng.random() * wait_s / JITTER_FRACTION
 
 
+class _Awakening:
+    """Answers woken readers: at once, but no more than so many in one turn.
+
+    One write may wake thousands; everybody else must not wait for all of them.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._due: deque[Callable[[], None]] = deque()
+        self._left = WOKEN_AT_ONCE_MAX
+
+    def add(self, answer: Callable[[], None]) -> None:
+        """Have a reader answered, now or in one of the next turns."""
+        if self._left:
+            self._left -= 1
+            answer()
+            return
+        if not self._due:
+            self._reactor.callLater(0, self._go_on)
+        self._due.append(answer)
+
+    def _go_on(self) -> None:
+        due = self._due
+        self._left = WOKEN_AT_ONCE_MAX - min(WOKEN_AT_ONCE_MAX, len(due))
+        for _ in range(WOKEN_AT_ONCE_MAX - self._left):
+            due.popleft()()
+        if due:
+            self._reactor.callLater(0, self._go_on)
+
+
 class _Parked:
     """One reader that waits for a higher index."""
 
     __slots__ = (
+        "_awakening",
         "_finish",
         "_generation",
         "_index",
@@ -148,12 +185,14 @@ class _Parked:
     def __init__(
         self,
         store: Store,
+        awakening: _Awakening,
         index: int,
         query: Query[Any],
         key: Hashable,
         finish: Callable[[Answer[Any]], Any],
     ) -> None:
         self._store = store
+        self._awakening = awakening
         self._index = index
         self._generation = store.watches.generation
         self._query = query
@@ -171,6 +210,13 @@ class _Parked:
         self._waiter = self._store.watches.add(answer.topics, self._woken)
 
     def _woken(self) -> None:
+        self._waiter = None
+        self._awakening.add(self._look)
+
+    def _look(self) -> None:
+        if self._timer is None:
+            # The time was over, or the client left, before it was this one's turn.
+            return
         try:
             answer = self._store.answer(self._query, self._key)
         except Exception:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from consultwist.durations import SECOND
 from consultwist.errors import ConsultwistError, NotReadyForConsistentReads
-from consultwist.server.blocking import BlockingQueries
+from consultwist.server.blocking import WOKEN_AT_ONCE_MAX, BlockingQueries
 from consultwist.state import watch
 from consultwist.state.store import Store
 from consultwist.state.table import Schema
@@ -199,6 +199,33 @@ def test_a_query_that_fails_while_parked_fails_the_read(world):
     assert world.is_idle()
 
 
+def test_thousands_are_woken_turn_by_turn(world):
+    """One write does not keep everybody else waiting until all have their answer."""
+    world.write("a")
+    count = 2 * WOKEN_AT_ONCE_MAX + 3
+    reads = [world.read("a", min_query_index=2) for _ in range(count)]
+    world.write("a")
+    for answered in (WOKEN_AT_ONCE_MAX, 2 * WOKEN_AT_ONCE_MAX):
+        assert sum(read.called for read in reads) == answered
+        world.reactor.advance(0)
+    assert [result_of(read).keys for read in reads] == [["a"]] * count
+    assert world.is_idle()
+
+
+def test_a_reader_that_leaves_before_its_turn_is_not_answered(world):
+    """It may have gone while those before it were answered."""
+    world.write("a")
+    count = WOKEN_AT_ONCE_MAX + 2
+    reads = [world.read("a", min_query_index=2) for _ in range(count)]
+    world.write("a")
+    reads[-1].addErrback(lambda _: "gone")
+    reads[-1].cancel()
+    world.reactor.advance(0)
+    assert result_of(reads[-2]).keys == ["a"]
+    assert result_of(reads[-1]) == "gone"
+    assert world.is_idle()
+
+
 def test_a_replaced_state_answers_everybody(world):
     """Also where the index went back: clients must begin anew."""
     world.write("a")
@@ -266,6 +293,7 @@ def test_parked_readers_of_one_thing_share_the_work(world):
     waiting = [world.read(kept=True, min_query_index=2) for _ in range(1000)]
     asked = world.asked
     world.write("b")
+    world.reactor.advance(0)
     payloads = [result_of(each).keys for each in waiting]
     assert all(keys is payloads[0] for keys in payloads)
     assert world.asked == asked + 1

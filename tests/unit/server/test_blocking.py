@@ -92,6 +92,14 @@ class World:
             kept=kept,
         )
 
+    def one_turn(self):
+        """Make the calls that are due, but not those that they ask for."""
+        now = self.reactor.seconds()
+        for call in [c for c in self.reactor.getDelayedCalls() if c.getTime() <= now]:
+            function = call.func
+            call.cancel()
+            function()
+
     def is_idle(self):
         return not self.reactor.getDelayedCalls() and not len(self.store.watches)
 
@@ -207,7 +215,7 @@ def test_thousands_are_woken_turn_by_turn(world):
     world.write("a")
     for answered in (WOKEN_AT_ONCE_MAX, 2 * WOKEN_AT_ONCE_MAX):
         assert sum(read.called for read in reads) == answered
-        world.reactor.advance(0)
+        world.one_turn()
     assert [result_of(read).keys for read in reads] == [["a"]] * count
     assert world.is_idle()
 

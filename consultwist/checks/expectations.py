@@ -154,7 +154,7 @@ class Cautions:
             return outcome
         end = outcome.certificate_end
         left_s = math.inf if end is None else end - now_wall
-        if left_s * durations.SECOND < self._expiry:
+        if self._expiry and left_s * durations.SECOND < self._expiry:
             left = durations.render(round(left_s) * durations.SECOND)
             text = f"the server's certificate expires in {left}"
         elif 0 < self._latency < took_s * durations.SECOND:

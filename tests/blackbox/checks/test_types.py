@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ S = 1_000_000_000
 DURATIONS = {"1s": S, "2s": 2 * S, "100ms": S // 10, "300s": 300 * S}
 
 #: Other kinds are tried elsewhere; these show more than one status in a row.
-LEFT_OUT = ("ttl-", "grpc-", "docker", "service:", "success3")
+LEFT_OUT = ("ttl-", "grpc-agent", "docker", "service:", "success3")
 
 
 def captured():
@@ -44,7 +45,7 @@ def with_addresses(text, ports):
 
 
 def test_captured_checks_end_as_captured():
-    """Every captured HTTP, TCP and script check has its status and its words."""
+    """Every captured HTTP, TCP, gRPC and script check has its status and its words."""
     with servers() as ports:
         checks = captured()
         found = run_checks([definition_of(check, ports) for check in checks])
@@ -59,6 +60,25 @@ def test_captured_checks_end_as_captured():
                 grown = len(expected) - len(check["output"])
                 assert output.startswith(expected)
                 assert len(output) == check["output_length"] + grown
+
+
+def test_datagrams_are_refused_or_not():
+    """Nobody listens at one port; at the other somebody says nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, servers() as ports:
+        silent.bind((ADDRESS, 0))
+        asked = {
+            "refused": f"{ADDRESS}:{ports['closed']}",
+            "silent": f"{ADDRESS}:{silent.getsockname()[1]}",
+        }
+        checks = [
+            {"check_id": name, "udp": address, "interval": S, "timeout": S}
+            for name, address in asked.items()
+        ]
+        reports = run_checks(checks)["reports"]
+        assert silent.recv(10) == b""
+    refused = f"read udp {asked['refused']}: read: connection refused"
+    assert reports["refused"] == ["critical", refused]
+    assert reports["silent"] == ["passing", f"UDP connect {asked['silent']}: Success"]
 
 
 #: Programs, with what a stock agent reported of them.

@@ -187,6 +187,12 @@ def test_a_run_that_takes_too_long_is_a_warning(host):
     assert report_of(host, failed, 3, latency_warning=2 * SECOND)[0] == CRITICAL
 
 
+def test_without_a_threshold_an_old_certificate_is_no_warning(host):
+    """Who skips verification does not mind."""
+    outcome = Outcome(PASSING, "fine", certificate_end=host.clock.wall() - 1)
+    assert report_of(host, outcome, 0) == (PASSING, "fine")
+
+
 def test_a_certificate_about_to_expire_is_a_warning(host):
     """From so long before its end on."""
     day_s = 86400

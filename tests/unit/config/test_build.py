@@ -75,6 +75,33 @@ def test_newer_acl_keys_win_over_flat_ones():
     assert config.acl_token == "new"
 
 
+def with_check(text):
+    """Return a development configuration that defines one check."""
+    arguments = ["-dev", "-bind=127.0.0.1", "-hcl", f"check {{ {text} }}"]
+    return load(parse_agent_flags(arguments)).config
+
+
+def test_checks_of_later_releases_can_be_defined_in_files():
+    """With our own expectations beside them; the rest has its default."""
+    config = with_check("""
+        name = "c" h2ping = "127.0.0.1:1" h2ping_use_tls = false interval = "10s"
+        latency_warning = "2s" body_json = { "$.state" = "green" }
+    """)
+    (found,) = config.checks
+    assert (found.h2ping, found.h2ping_use_tls) == ("127.0.0.1:1", False)
+    assert (found.latency_warning, found.udp) == (2_000_000_000, "")
+    assert found.body_json == {"$.state": "green"}
+
+
+def test_what_checks_do_not_use_is_not_shown():
+    """Definitions look as they do in the release that we follow."""
+    config = with_check('name = "c" udp = "x:1" interval = "10s"')
+    (shown,) = debug_config(config)["Checks"]
+    assert shown["UDP"] == "x:1"
+    assert "H2PING" not in shown
+    assert "H2PingUseTLS" not in shown
+
+
 def test_no_secret_in_the_repr():
     """A configuration in a traceback tells no tokens."""
     config = make_config(dev=True, acl_token="s3cret", encrypt="c2VjcmV0")

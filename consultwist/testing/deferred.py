@@ -18,9 +18,7 @@ def result_of(deferred: Deferred[T]) -> T:
     return result
 
 
-def failure_of(
-    deferred: Deferred[Any], *kinds: type[BaseException]
-) -> BaseException:
+def failure_of(deferred: Deferred[Any], *kinds: type[BaseException]) -> BaseException:
     """Return the exception that a Deferred has failed with, which is of these kinds."""
     results = _results(deferred)
     assert results, "the Deferred has no result yet"

@@ -86,9 +86,7 @@ class ResolverReactor(MemoryReactorClock):
         bindAddress: Any = None,  # noqa: N803  # Twisted's name
     ) -> Any:
         """Connect to a resolver that answers one question."""
-        connector: Any = super().connectTCP(
-            host, port, factory, timeout, bindAddress
-        )
+        connector: Any = super().connectTCP(host, port, factory, timeout, bindAddress)
         protocol = factory.buildProtocol(None)
         assert protocol is not None
         wire = StringTransport()

@@ -378,7 +378,7 @@ class _ClientProtocol(_Transfer):
         response = self._response
         if response is None or not reason.check(type(connectionDone.value)):
             self.failed("snapshot: the connection was lost")
-        elif self._request.op == SAVE:
+        elif self._request.op == SAVE and not self.done.called:
             file = self.take_file()
             self._finish(SavedSnapshot(response, pieces_of(file), file.close))
         else:

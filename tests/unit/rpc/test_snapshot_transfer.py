@@ -160,6 +160,7 @@ def test_a_server_that_stays_silent_is_given_up(transfers):
     assert transfers.call(RESTORE, b"x") is None
     transfers.world.run(200)
     assert transfers.world.connections == 0
+    transfers.outcome.callback(SnapshotResponse())
 
 
 def test_recorded_exchanges_are_made_again():

@@ -105,12 +105,7 @@ class RecordingAgent:
         self.reactor: Any = MemoryReactorClock()
         self.clock: Clock = ReactorClock(self.reactor)
         self.rng = random.Random(1)  # noqa: S311  # tests repeat
-        self.cache = AgentCache(
-            Host(self.reactor, self.clock, self.rng),
-            CacheConfig(entry_fetch_max_burst=2, entry_fetch_rate=math.inf),
-            self.rpc,
-            cast("Metrics", RecordedMetrics()),
-        )
+        self._cache: AgentCache | None = None
         self.delegate: Any = SimpleNamespace(read_version=lambda: -1)
         self.local_state: Any = None
         self.metrics = RecordedMetrics()
@@ -129,8 +124,15 @@ class RecordingAgent:
         return answer(request)
 
     def cached(self, method: str, request: QueryOptions) -> Cached | Deferred[Cached]:
-        """Read by way of a cache."""
-        return self.cache.get(method, request)
+        """Read by way of a cache, which lives by the agent's reactor."""
+        if self._cache is None:
+            self._cache = AgentCache(
+                Host(self.reactor, self.clock, self.rng),
+                CacheConfig(entry_fetch_max_burst=2, entry_fetch_rate=math.inf),
+                self.rpc,
+                cast("Metrics", self.metrics),
+            )
+        return self._cache.get(method, request)
 
     def resolve_token(self, token: str) -> Any:
         """Know no tokens.

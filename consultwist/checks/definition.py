@@ -48,7 +48,7 @@ def validate(check: CheckType) -> None:
         raise BadRequest("TTL must be > 0 for TTL checks")
     if check.output_max_size < 0:
         raise BadRequest("MaxOutputMaxSize must be positive")
-    if 0 < check.failures_before_critical < check.failures_before_warning:
+    if check.failures_before_critical < check.failures_before_warning:
         raise BadRequest(
             "FailuresBeforeWarning can't be higher than FailuresBeforeCritical"
         )

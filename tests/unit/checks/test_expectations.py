@@ -124,6 +124,10 @@ def test_only_the_beginning_of_a_body_is_looked_into():
             {"failures_before_warning": 3, "failures_before_critical": 2},
             "FailuresBeforeWarning can't be higher than FailuresBeforeCritical",
         ),
+        (
+            {"failures_before_warning": 1},
+            "FailuresBeforeWarning can't be higher than FailuresBeforeCritical",
+        ),
     ],
 )
 def test_conditions_that_make_no_sense_are_refused(fields, text):

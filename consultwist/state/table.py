@@ -18,6 +18,9 @@ Key = Any
 #: bulk load then sorts once instead of once a row.
 _SORT_AT_ONCE_MAX: Final = 256
 
+#: A copy of more rows than this is not put in order: some 10 ms.
+_FROZEN_ORDERED_MAX: Final = 16_384
+
 #: Rows of a table that nobody needs any more, let go of at once: below a millisecond.
 _FREED_AT_ONCE: Final = 1000
 
@@ -82,6 +85,15 @@ class Table:
         """Yield all rows in key order."""
         rows = self._rows
         return (rows[key] for key in self._ordered())
+
+    def frozen(self) -> list[Any]:
+        """Return all rows as they are now, in key order unless they are too many.
+
+        Putting a million in order would hold up everybody for a second.
+        """
+        if len(self._rows) > _FROZEN_ORDERED_MAX:
+            return list(self._rows.values())
+        return list(self.rows())
 
     def keys(self) -> Iterator[Key]:
         """Yield all keys in order."""

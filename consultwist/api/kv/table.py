@@ -271,8 +271,8 @@ class KVTable:
 
     def persist(self, store: Store) -> Iterator[tuple[int, Iterator[Struct]]]:
         """Yield the keys and the tombstones."""
-        yield MessageType.KVS, iter(list(store.table(KVS).rows()))
-        yield MessageType.TOMBSTONE, iter(list(store.table(TOMBSTONES).rows()))
+        yield MessageType.KVS, iter(store.table(KVS).frozen())
+        yield MessageType.TOMBSTONE, iter(store.table(TOMBSTONES).frozen())
 
     def restorers(self) -> Mapping[int, Callable[[Transaction, Any], None]]:
         """Return what puts keys and tombstones back."""

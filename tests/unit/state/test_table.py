@@ -1,9 +1,11 @@
 """A table behaves as a plain dictionary that is sorted when asked."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from consultwist.state import table as table_module
 from consultwist.state.store import Store
 from consultwist.state.table import Schema, Table
 from consultwist.wire.struct import Struct
@@ -136,3 +138,15 @@ def test_rows_with_tuples_as_keys_are_found_by_the_first_part():
     assert [row.key for row in table.beginning("a")] == ["1", "2"]
     assert [row.group for row in table.beginning("")] == [""]
     assert table.beginning("b") == []
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_copy_of_all_rows_is_in_order_unless_they_are_many(monkeypatch, most):
+    """The list is what there was, whatever happens to the table afterwards."""
+    monkeypatch.setattr(table_module, "_FROZEN_ORDERED_MAX", most)
+    table = Table(Schema(name="rows", key=lambda row: row))
+    for row in ("b", "a"):
+        table.put(row)
+    rows = table.frozen()
+    table.delete("b")
+    assert rows == (["a", "b"] if most == 2 else ["b", "a"])

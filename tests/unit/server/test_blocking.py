@@ -96,7 +96,7 @@ class World:
         """Make the calls that are due, but not those that they ask for."""
         now = self.reactor.seconds()
         for call in [c for c in self.reactor.getDelayedCalls() if c.getTime() <= now]:
-            function = call.func
+            function = call.func  # type: ignore[attr-defined]
             call.cancel()
             function()
 

@@ -251,3 +251,11 @@ def test_a_float32_has_four_bytes_beside_a_float64(single, double):
     assert b"\xa6Weight\xca" + struct.pack(">f", single) in packed
     assert b"\xa5Share\xcb" + struct.pack(">d", double) in packed
     assert Weighted.unpack(packed) == record
+
+
+@pytest.mark.parametrize("number", [2.0**63, -(2.0**63), 1e300, 0.5])
+def test_floats_that_are_no_integers_of_64_bits_are_refused(number):
+    """What was read as an integer could not be written again."""
+    with pytest.raises(WireError, match="an integer was expected"):
+        Inner.from_raw({b"Number": number})
+    assert Inner.from_raw({b"Number": 7.0}).number == 7

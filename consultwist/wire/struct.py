@@ -441,12 +441,9 @@ def _data(value: object) -> bytes:
     raise WireError(f"msgpack: bytes were expected, not {type(value).__name__}")
 
 
-#: Whole numbers below come back from a float as they went in, and fit any integer.
-_INTEGER_END = 2.0**63
-
-
 def _integer(value: object) -> int:
-    if isinstance(value, float) and value.is_integer() and abs(value) < _INTEGER_END:
+    # Beyond 64 bits it could not be written again.
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2.0**63:
         return int(value)
     raise WireError(f"msgpack: an integer was expected, not {type(value).__name__}")
 

@@ -33,9 +33,11 @@ venv-check: $(VENV)/installed-check
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# The last line warms Twisted's plugin cache, so that every start is quick.
+# Twisted's plugin cache is made anew: it would go on without a dropin that could not be
+# imported before. With the cache every start is quick.
 $(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable .
+	rm -f twisted/plugins/dropin.cache
 	$(BIN)/python -c "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
 	touch $@
 

@@ -67,7 +67,7 @@ class HTTP2Session(Protocol):
     """
 
     def __init__(self, body_max: int) -> None:
-        config = H2Configuration(client_side=True, header_encoding="utf-8")
+        config = H2Configuration(client_side=True, header_encoding=None)
         self._connection = H2Connection(config=config)
         self._body_max = body_max
         self._response = HTTP2Response()
@@ -185,7 +185,6 @@ def _texts(headers: Any) -> Headers:
     return {_text(name): _text(value) for name, value in headers}
 
 
-def _text(value: bytes | str) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    return value
+def _text(value: bytes) -> str:
+    # HTTP allows any bytes in a field's value.
+    return value.decode("utf-8", "surrogateescape")

@@ -189,7 +189,7 @@ class HTTPResponse:
         return size
 
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = re.compile(rb"\n\r?\n")
 
 
 def _broken(reason: str) -> ResponseError:

@@ -37,6 +37,14 @@ def test_the_cuts_of_the_network_do_not_matter(answer, cuts):
     assert read(pieces) == read([answer])
 
 
+def test_a_line_ends_with_one_carriage_return():
+    """A second one belongs to the line, however the answer is cut."""
+    answer = b"HTTP/1.1 200\r\r\n\nT"
+    refusal = read([answer])
+    assert refusal == read([answer[:15], answer[15:]])
+    assert "malformed HTTP status code" in str(refusal)
+
+
 @given(st.lists(st.binary(max_size=80), max_size=6))
 def test_any_bytes_are_an_answer_or_refused(pieces):
     """Bytes that are not HTTP are refused with an error of their own."""

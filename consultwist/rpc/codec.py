@@ -9,6 +9,7 @@ Bodies are raw values here: what they mean depends on the method.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from consultwist.errors import WireError
@@ -18,6 +19,9 @@ from consultwist.wire.struct import Struct
 
 #: What stands for a reply without content, and beside an error.
 EMPTY_BODY: Final = b"\x80"
+
+#: Names that are kept packed; Consul has some hundred methods.
+_METHODS_KEPT: Final = 512
 
 _SEQ: Final = msgpack.pack("Seq")
 _METHOD: Final = msgpack.pack("ServiceMethod")
@@ -56,7 +60,12 @@ def encode_error(seq: int, method: str, text: str) -> bytes:
 
 
 def _call(seq: int, method: str) -> bytes:
-    return _SEQ + msgpack.pack(seq) + _METHOD + msgpack.pack(method)
+    return _SEQ + msgpack.pack(seq) + _method_field(method)
+
+
+@lru_cache(maxsize=_METHODS_KEPT)
+def _method_field(method: str) -> bytes:
+    return _METHOD + msgpack.pack(method)
 
 
 class MessageDecoder:

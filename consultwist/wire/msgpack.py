@@ -95,7 +95,8 @@ class StreamUnpacker:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield every value that is complete by now."""
-        while True:
+        # Asking for a value where there are no bytes would cost an exception.
+        while self.pending:
             try:
                 value = self._unpacker.unpack()
             except msgpack.OutOfData:

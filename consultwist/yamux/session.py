@@ -198,7 +198,11 @@ class Session:
 
     def write(self, stream: Stream, data: bytes) -> None:
         """Send bytes, as soon as the window allows."""
-        if not stream.is_over and not stream.fin_wanted:
+        if stream.is_over or stream.fin_wanted or not data:
+            return
+        if not self._is_choked and stream.may_send(len(data)):
+            self._out += (frames.encode(frames.DATA, 0, stream.id, len(data)), data)
+        else:
             stream.put(data)
             self._note_sendable(stream)
 

@@ -73,11 +73,17 @@ class Stream:
 
     # --- sending ---------------------------------------------------------------------
 
+    def may_send(self, count: int) -> bool:
+        """Take so many bytes off the window; False where they have to wait."""
+        if self._buffered or count > self._send_window or not self.is_open:
+            return False
+        self._send_window -= count
+        return True
+
     def put(self, data: bytes) -> None:
         """Append bytes to what is to be sent."""
-        if data:
-            self._buffer.append(data)
-            self._buffered += len(data)
+        self._buffer.append(data)
+        self._buffered += len(data)
 
     def take_frames(self, size_max: int) -> list[bytes]:
         """Return what may be sent now, as frames, and forget it.

@@ -230,13 +230,14 @@ def test_a_choked_session_keeps_data_but_answers():
     pair.settle()
     pair.client.choke(choked=True)
     pair.client.write(stream, b"later")
+    pair.client.write(stream, bytes(INITIAL_WINDOW))
     pair.client.receive(frames.encode(frames.PING, frames.SYN, 0, 7))
     assert pair.client.take_actions() == [
         core.Send(frames.encode(frames.PING, frames.ACK, 0, 7))
     ]
     pair.client.choke(choked=False)
     pair.settle()
-    assert pair.received("server") == {1: b"later"}
+    assert pair.received("server") == {1: b"later" + bytes(INITIAL_WINDOW)}
 
 
 def test_a_peer_that_asks_without_reading_is_cut_off():

@@ -117,7 +117,7 @@ def test_name_of_a_service_follows_its_health(server, tmp_path):
 
 
 def test_client_joins_the_server(server, tmp_path):
-    """The client example finds the server, and both know each other."""
+    """The client example finds the server, and its services are known there."""
     files = [example(tmp_path, "client.hcl", (RETRY_JOIN, _join(server.address)))]
     client = example_agent(
         tmp_path / "client", free_address(), files, server=False
@@ -126,6 +126,9 @@ def test_client_joins_the_server(server, tmp_path):
         names = {server.config["node_name"], client.config["node_name"]}
         wait_until(lambda: _alive(server) == names, what="the pool at the server")
         wait_until(lambda: _alive(client) == names, what="the pool at the client")
+        client.http("PUT", "/v1/agent/service/register", {"Name": "far", "Port": 1})
+        here = [client.address]
+        wait_until(lambda: resolve(server, "far.service.consul", "A") == here)
         assert client.stop() == 0
         wait_until(lambda: _alive(server) == {server.config["node_name"]})
     finally:

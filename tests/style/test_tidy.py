@@ -19,7 +19,9 @@ NESTING_MAX = 4
 EMPTY_WORDS = {"manager", "handler", "helper", "util", "utils", "common", "process"}
 
 #: What must not stand in the repository: it speaks of consultwist alone.
-FOREIGN_WORDS = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError|/work/|/tmp/")
+FOREIGN_WORDS = re.compile(
+    r"\b(TODO|FIXME|XXX)\b|NotImplementedError|/home/|/root/|/tmp/"
+)
 
 _BRANCHES = (
     ast.If,

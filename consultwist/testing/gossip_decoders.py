@@ -8,10 +8,11 @@ from consultwist.gossip.memberlist import messages as gossip
 from consultwist.gossip.memberlist import stream as gossip_stream
 from consultwist.gossip.memberlist.keyring import Keyring
 from consultwist.gossip.memberlist.packet import PacketCodec
-from consultwist.gossip.serf import expression, snapshot
 from consultwist.gossip.serf import messages as serf
+from consultwist.gossip.serf import snapshot
 from consultwist.gossip.serf.query import matches
 from consultwist.testing.decoder_input import choice, pieces_of
+from consultwist.wire.regexp import compile_regexp
 from consultwist.wire.struct import Struct
 
 #: The key that seeds of encrypted gossip were made with.
@@ -119,7 +120,7 @@ def decode_expression(data: bytes) -> None:
     """Match a regular expression from a stranger's query against a text."""
     pattern, _, text = data.decode("utf-8", "replace").partition("\n")
     with contextlib.suppress(BadRequest):
-        expression.search(pattern, text)
+        compile_regexp(pattern)(text)
 
 
 def decode_serf_snapshot(data: bytes) -> None:

@@ -12,9 +12,10 @@ import attrs
 
 from consultwist.errors import BadRequest, WireError
 from consultwist.gossip.address import Address
-from consultwist.gossip.serf import expression, messages
+from consultwist.gossip.serf import messages
 from consultwist.gossip.serf.messages import Query, QueryResponse, TagFilter
 from consultwist.wire import msgpack
+from consultwist.wire.regexp import compile_regexp
 
 #: Queries of our own that may be open at one time.
 QUERIES_MAX: Final = 1024
@@ -144,5 +145,5 @@ def _passes(each: bytes, name: str, tags: dict[str, str]) -> bool:
         return isinstance(names, list) and name in names
     if each[:1] == bytes((messages.FILTER_TAG,)):
         wanted = messages.decode(TagFilter, each[1:])
-        return expression.search(wanted.expr, tags.get(wanted.tag, ""))
+        return compile_regexp(wanted.expr)(tags.get(wanted.tag, ""))
     return False

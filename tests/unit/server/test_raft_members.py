@@ -1,11 +1,8 @@
 """Which changes of the Raft configuration follow from the members of the pool."""
 
-import attrs
 import pytest
 
-from consultwist.gossip.consul import ServerTags
 from consultwist.gossip.serf.members import MemberStatus
-from consultwist.raft.configuration import Configuration, Server, Suffrage
 from consultwist.server.raft_members import (
     AddNonvoter,
     AddVoter,
@@ -16,42 +13,10 @@ from consultwist.server.raft_members import (
     next_change,
     stable_nonvoters,
 )
+from consultwist.testing.servers import raft_servers as raft
+from consultwist.testing.servers import server_member as member
 
 ALIVE, LEFT, FAILED = MemberStatus.ALIVE, MemberStatus.LEFT, MemberStatus.FAILED
-
-
-def member(number, status=ALIVE, **changes):
-    """Return a server of the pool; its id and address follow from its number."""
-    tags = ServerTags(
-        name=f"n{number}",
-        datacenter="dc1",
-        segment="",
-        id=f"id{number}",
-        host=f"10.0.0.{number}",
-        port=8300,
-        build=(1, 8, 7),
-        is_bootstrap=False,
-        expect=0,
-        is_voter=True,
-        uses_tls=False,
-        acls="0",
-        raft_version=3,
-        wan_join_port=0,
-        status=status,
-    )
-    return attrs.evolve(tags, **changes)
-
-
-def raft(*numbers, nonvoters=()):
-    """Return a configuration of servers by their numbers."""
-    suffrages = [(n, Suffrage.VOTER) for n in numbers]
-    suffrages += [(n, Suffrage.NONVOTER) for n in nonvoters]
-    return Configuration(
-        servers=[
-            Server(id=f"id{n}", address=f"10.0.0.{n}:8300", suffrage=suffrage)
-            for n, suffrage in suffrages
-        ]
-    )
 
 
 def change(configuration, members, gone=()):

@@ -4,51 +4,24 @@ import attrs
 import msgspec.structs
 import pytest
 
-from consultwist.gossip.consul import ServerTags
 from consultwist.gossip.serf.members import MemberStatus
-from consultwist.raft.configuration import Configuration, Server, Suffrage
+from consultwist.raft.configuration import Configuration, Server
 from consultwist.server.server_health import Round, judge, stable_ids, summarize
 from consultwist.structs.operator import AutopilotConfig
 from consultwist.structs.status import ServerStats
+from consultwist.testing.servers import raft_servers
+from consultwist.testing.servers import server_member as member
 
 CONFIG = AutopilotConfig(last_contact_threshold=200_000_000, max_trailing_logs=250)
 GOOD = ServerStats(last_contact="12.5ms", last_term=2, last_index=900)
-
-
-def member(number, status=MemberStatus.ALIVE):
-    """Return a server of the pool."""
-    return ServerTags(
-        name=f"n{number}",
-        datacenter="dc1",
-        segment="",
-        id=f"id{number}",
-        host=f"10.0.0.{number}",
-        port=8300,
-        build=(1, 8, 7),
-        is_bootstrap=False,
-        expect=0,
-        is_voter=True,
-        uses_tls=False,
-        acls="0",
-        raft_version=3,
-        wan_join_port=0,
-        status=status,
-    )
 
 
 def found(stats, *, now=100.0, members=None, nonvoters=()):
     """Return a round over the servers that `stats` names; server 1 leads."""
     numbers = sorted(stats)
     return Round(
-        configuration=Configuration(
-            servers=[
-                Server(
-                    id=f"id{n}",
-                    address=f"10.0.0.{n}:8300",
-                    suffrage=Suffrage.NONVOTER if n in nonvoters else Suffrage.VOTER,
-                )
-                for n in numbers
-            ]
+        configuration=raft_servers(
+            *(n for n in numbers if n not in nonvoters), nonvoters=nonvoters
         ),
         leader="10.0.0.1:8300",
         term=2,
